@@ -1,0 +1,213 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+func init() { caddy.RegisterModule(new(AdminAPI)) }
+
+const (
+	adminBase     = "/oauth/"
+	maxAdminBody  = 64 << 10
+	secretOverlap = 24 * time.Hour // default of rotate-secret
+)
+
+// AdminAPI adds /oauth/ to Caddy's admin endpoint, for "caddy oauth" and for
+// programs of the operator. Whoever reaches the admin endpoint may do anything
+// here: it is protected as Caddy protects it.
+type AdminAPI struct {
+	logger *slog.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.oauth", New: func() caddy.Module { return new(AdminAPI) }}
+}
+
+// Provision sets up the log.
+func (a *AdminAPI) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Slogger()
+	return nil
+}
+
+// Routes implements caddy.AdminRouter.
+func (a *AdminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(a.serve)}}
+}
+
+// adminRequest is a request to the admin API, with the issuer it is about.
+type adminRequest struct {
+	*http.Request
+	issuer *issuer.Issuer
+	args   []string // what stood for the wildcards of the pattern
+}
+
+// adminOperations are all there are, by method and path below /oauth/.
+var adminOperations = []struct {
+	method, pattern string
+	serve           func(*adminRequest) (any, error)
+}{
+	{http.MethodGet, "clients", listClients},
+	{http.MethodPost, "clients", addClient},
+	{http.MethodGet, "clients/*", showClient},
+	{http.MethodDelete, "clients/*", removeClient},
+	{http.MethodPost, "clients/*/rotate-secret", rotateSecret},
+	{http.MethodPost, "tokens/revoke", revokeToken},
+	{http.MethodGet, "keys", listKeys},
+	{http.MethodPost, "keys/rotate", rotateKeys},
+}
+
+// serve finds the operation, runs it and writes its answer.
+func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	path := strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), adminBase), "/")
+	var allowed []string
+	for _, operation := range adminOperations {
+		args, ok := matchPattern(operation.pattern, path)
+		if !ok {
+			continue
+		}
+		if operation.method != r.Method {
+			allowed = append(allowed, operation.method)
+			continue
+		}
+		request, err := newAdminRequest(r, args)
+		if err != nil {
+			return adminError(err)
+		}
+		answer, err := operation.serve(request)
+		a.audit(r, request.issuer.URL(), err)
+		if err != nil {
+			return adminError(err)
+		}
+		return writeAdminAnswer(w, answer)
+	}
+	if allowed != nil {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("use " + strings.Join(allowed, " or "))}
+	}
+	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("there is nothing at " + adminBase + path)}
+}
+
+// newAdminRequest finds the issuer and checks the form of a mutation. JSON is
+// demanded because no page of another origin can send it without asking first.
+func newAdminRequest(r *http.Request, args []string) (*adminRequest, error) {
+	if r.Method != http.MethodGet && r.ContentLength != 0 {
+		if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+			return nil, caddy.APIError{HTTPStatus: http.StatusUnsupportedMediaType, Err: errors.New("send application/json")}
+		}
+	}
+	// The routes may belong to a configuration that failed to load; the app that
+	// serves is the active one.
+	ctx := caddy.ActiveContext()
+	if ctx.Context == nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("no configuration is loaded")}
+	}
+	app, err := oauthApp(ctx)
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+	}
+	url, err := app.named(r.URL.Query().Get("issuer"))
+	if err != nil {
+		return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+	}
+	issuer, err := app.issuer(r.Context(), url)
+	if err != nil {
+		return nil, err
+	}
+	return &adminRequest{Request: r, issuer: issuer, args: args}, nil
+}
+
+// matchPattern matches a path with a pattern, part by part; * stands for one
+// part, which is returned unescaped.
+func matchPattern(pattern, path string) (args []string, ok bool) {
+	wanted, given := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(wanted) != len(given) {
+		return nil, false
+	}
+	for n, part := range wanted {
+		if part != "*" {
+			if part != given[n] {
+				return nil, false
+			}
+			continue
+		}
+		arg, err := url.PathUnescape(given[n])
+		if err != nil || arg == "" {
+			return nil, false
+		}
+		args = append(args, arg)
+	}
+	return args, true
+}
+
+// decode reads the body of a mutation strictly: a misspelt member would
+// otherwise be a setting that silently is not made.
+func (r *adminRequest) decode(into any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxAdminBody))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+	}
+	return nil
+}
+
+// adminError gives an error its status.
+func adminError(err error) error {
+	var api caddy.APIError
+	if errors.As(err, &api) {
+		return api
+	}
+	status := http.StatusBadRequest
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("not found")}
+	case errors.Is(err, issuer.ErrClientExists), errors.Is(err, issuer.ErrClientDeclared):
+		status = http.StatusConflict
+	case errors.Is(err, storage.ErrBusy), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrDamaged),
+		errors.Is(err, introspect.ErrUnavailable):
+		status = http.StatusServiceUnavailable
+	}
+	return caddy.APIError{HTTPStatus: status, Err: err}
+}
+
+func writeAdminAnswer(w http.ResponseWriter, answer any) error {
+	encoded, err := json.Marshal(answer)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, err = w.Write(append(encoded, '\n'))
+	return err
+}
+
+// audit writes a line about every mutation.
+func (a *AdminAPI) audit(r *http.Request, issuerURL string, err error) {
+	if r.Method == http.MethodGet {
+		return
+	}
+	attrs := []any{"event", "admin", "method", r.Method, "path", r.URL.Path, "issuer", issuerURL, "remote", r.RemoteAddr}
+	if err != nil {
+		attrs = append(attrs, "error", err.Error())
+	}
+	a.logger.Info("audit", attrs...)
+}
+
+var (
+	_ caddy.AdminRouter = (*AdminAPI)(nil)
+	_ caddy.Provisioner = (*AdminAPI)(nil)
+)

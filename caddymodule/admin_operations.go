@@ -1,0 +1,113 @@
+package caddymodule
+
+import (
+	"errors"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+)
+
+// clientAnswer describes a client with the names of RFC 7591 §3.2.1. The secret
+// is there only when it was just made.
+type clientAnswer struct {
+	issuer.ClientMetadata
+	Secret    string    `json:"client_secret,omitempty"`
+	Created   time.Time `json:"created,omitzero"`
+	Declared  bool      `json:"declared,omitempty"`
+	SecretsIn int       `json:"secrets_in_force,omitempty"`
+}
+
+func describeClient(client *issuer.Client, secret string) clientAnswer {
+	return clientAnswer{
+		ClientMetadata: client.ClientMetadata, Secret: secret, Created: client.Created,
+		Declared: client.Declared, SecretsIn: client.SecretsInForce(time.Now()),
+	}
+}
+
+func listClients(r *adminRequest) (any, error) {
+	clients, err := r.issuer.Clients(r.Context())
+	answers := make([]clientAnswer, 0, len(clients))
+	for _, client := range clients {
+		answers = append(answers, describeClient(client, ""))
+	}
+	return answers, err
+}
+
+func addClient(r *adminRequest) (any, error) {
+	var metadata issuer.ClientMetadata
+	if err := r.decode(&metadata); err != nil {
+		return nil, err
+	}
+	client, secret, err := r.issuer.AddClient(r.Context(), metadata)
+	if err != nil {
+		return nil, err
+	}
+	return describeClient(client, secret), nil
+}
+
+func showClient(r *adminRequest) (any, error) {
+	client, err := r.issuer.Client(r.Context(), r.args[0])
+	if err != nil {
+		return nil, err
+	}
+	return describeClient(client, ""), nil
+}
+
+func removeClient(r *adminRequest) (any, error) {
+	return map[string]string{"removed": r.args[0]}, r.issuer.RemoveClient(r.Context(), r.args[0])
+}
+
+func rotateSecret(r *adminRequest) (any, error) {
+	body := struct {
+		OverlapSeconds *int64 `json:"overlap_seconds"`
+	}{}
+	if err := r.decode(&body); err != nil {
+		return nil, err
+	}
+	overlap := secretOverlap
+	if body.OverlapSeconds != nil {
+		overlap = time.Duration(*body.OverlapSeconds) * time.Second
+	}
+	secret, err := r.issuer.RotateSecret(r.Context(), r.args[0], overlap)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		ID       string    `json:"client_id"`
+		Secret   string    `json:"client_secret"`
+		OldUntil time.Time `json:"old_secrets_until"`
+	}{r.args[0], secret, time.Now().Add(overlap).UTC().Truncate(time.Second)}, nil
+}
+
+func revokeToken(r *adminRequest) (any, error) {
+	body := struct {
+		Token string `json:"token"`
+	}{}
+	if err := r.decode(&body); err != nil {
+		return nil, err
+	}
+	token, err := r.issuer.RevokeToken(r.Context(), body.Token)
+	var inactive *introspect.InactiveError
+	switch {
+	case errors.As(err, &inactive):
+		// As at the revocation endpoint: there is nothing left to revoke.
+		return map[string]string{"status": "not active", "reason": inactive.Reason}, nil
+	case err != nil:
+		return nil, err
+	}
+	return map[string]string{"status": "revoked", "jti": token.ID, "client_id": token.ClientID, "sub": token.Subject}, nil
+}
+
+func listKeys(r *adminRequest) (any, error) { return r.issuer.Keys(), nil }
+
+func rotateKeys(r *adminRequest) (any, error) {
+	body := struct {
+		Immediately bool `json:"immediately"`
+	}{}
+	if err := r.decode(&body); err != nil {
+		return nil, err
+	}
+	err := r.issuer.RotateKeys(r.Context(), body.Immediately)
+	return r.issuer.Keys(), err
+}

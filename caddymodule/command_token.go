@@ -1,0 +1,54 @@
+package caddymodule
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// token is "caddy oauth token".
+func (c *command) token() *cobra.Command {
+	return group("token", "Manages tokens", c.tokenRevoke())
+}
+
+func (c *command) tokenRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke <token>|-",
+		Short: "Revokes an access token; the next request with it is refused",
+		Long: `
+Revokes an access token. With - in place of the token it is read from standard
+input, and so stands in no shell history.`,
+		Example: `  caddy oauth token revoke - < token.txt`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			token := args[0]
+			if token == "-" {
+				line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+				if token = strings.TrimSpace(line); token == "" {
+					return errors.Join(errors.New("there is no token on standard input"), err)
+				}
+			}
+			answer, err := c.call(http.MethodPost, "tokens/revoke", map[string]string{"token": token})
+			if err != nil {
+				return err
+			}
+			var result struct {
+				Status   string `json:"status"`
+				Reason   string `json:"reason"`
+				ClientID string `json:"client_id"`
+			}
+			return c.print(cmd, answer, &result, func(w *tabwriter.Writer) {
+				if result.Reason != "" {
+					fmt.Fprintf(w, "Nothing to revoke: %s.\n", result.Reason)
+					return
+				}
+				fmt.Fprintf(w, "Revoked a token of client %s.\n", result.ClientID)
+			})
+		},
+	}
+}

@@ -1,0 +1,223 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+// IdentityHeader is a header that tells the API something about the caller.
+type IdentityHeader struct {
+	// Name of the header.
+	Name string `json:"name"`
+
+	// Claim of the token whose value it has: sub, client_id, scope or any
+	// other. A string stands as it is, with "%" and all that is not printable
+	// ASCII percent-encoded (RFC 3986 §2.1); other values stand as JSON. A token
+	// without the claim gives no header.
+	Claim string `json:"claim"`
+}
+
+// defaultIdentityHeaders are set when the configuration names none.
+var defaultIdentityHeaders = []IdentityHeader{
+	{Name: "X-Auth-Subject", Claim: "sub"},
+	{Name: "X-Auth-Client", Claim: "client_id"},
+	{Name: "X-Auth-Scope", Claim: "scope"},
+}
+
+// neverFromOutside are headers by which proxies commonly tell an API who calls,
+// or by which a request says that it is another one than it is: another method,
+// another URL. An API that was behind such a proxy before may still believe
+// them, so no client may send them.
+var neverFromOutside = []string{
+	"X-User", "X-User-Id", "X-User-Name", "X-User-Email", "X-User-Groups", "X-User-Roles", "X-Userinfo", "X-Username",
+	"X-Auth-User", "X-Auth-Username", "X-Auth-Email", "X-Auth-Roles", "X-Auth-Groups", "X-Auth-Scopes", "X-Auth-Act",
+	"X-Auth-Actor", "X-Auth-Subject", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Token", "X-Auth-Request-User",
+	"X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Access-Token",
+	"Remote-User", "Remote-Email", "Remote-Name", "Remote-Groups", "X-Remote-User", "X-Remote-Group",
+	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username",
+	"X-Forwarded-Access-Token", "X-Forwarded-Authorization", "X-Authorization", "X-Access-Token", "X-ID-Token",
+	"X-Authenticated-User", "X-Authenticated-Userid", "X-Authenticated-Scope", "X-Consumer-ID", "X-Consumer-Username",
+	"X-Consumer-Custom-ID", "X-Credential-Identifier", "X-Anonymous-Consumer", "X-Client-Id", "X-Client-Verify",
+	"X-Ssl-Client-Dn", "X-Ssl-Client-Verify", "X-Forwarded-Client-Cert", "X-Token-Subject", "X-Jwt-Payload",
+	"X-Goog-Authenticated-User-Email", "X-Goog-Authenticated-User-Id", "X-Goog-Iap-Jwt-Assertion",
+	"X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity", "X-Amzn-Oidc-Accesstoken", "X-Ms-Client-Principal",
+	"X-Ms-Client-Principal-Id", "X-Ms-Client-Principal-Name", "Cf-Access-Jwt-Assertion",
+	"Cf-Access-Authenticated-User-Email", "X-Endpoint-Api-Userinfo", "X-Webauth-User", "X-Vouch-User", "X-Token",
+	"Proxy-Authorization",
+
+	"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Original-URI",
+	"X-Original-Method", "X-Rewrite-URL", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Path",
+}
+
+// identity says what the API is told about the caller, and keeps anybody else
+// from telling it.
+type identity struct {
+	headers []IdentityHeader
+	denied  map[string]bool // by folded name
+	longest int             // of the folded names
+}
+
+func newIdentity(configured []IdentityHeader) (identity, error) {
+	if len(configured) == 0 {
+		configured = defaultIdentityHeaders
+	}
+	id := identity{denied: make(map[string]bool)}
+	for _, h := range configured {
+		if !httpguts.ValidHeaderFieldName(h.Name) || h.Claim == "" {
+			return id, fmt.Errorf("identity header %q from claim %q: want a header name and the name of a claim", h.Name, h.Claim)
+		}
+		h.Name = textproto.CanonicalMIMEHeaderKey(h.Name)
+		id.headers = append(id.headers, h)
+		id.deny(h.Name)
+	}
+	for _, name := range neverFromOutside {
+		id.deny(name)
+	}
+	return id, nil
+}
+
+func (id *identity) deny(name string) {
+	var buffer [128]byte
+	folded := string(fold(buffer[:0], name, len(buffer)))
+	id.denied[folded] = true
+	id.longest = max(id.longest, len(folded))
+}
+
+// fold appends the letters and digits of a header's name in lower case: names
+// that differ only in "-", "_", "." and case are one variable to CGI, PHP, WSGI
+// and others. It stops beyond limit, where no name of interest is.
+func fold(to []byte, name string, limit int) []byte {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		default:
+			continue
+		}
+		if to = append(to, c); len(to) > limit {
+			return to
+		}
+	}
+	return to
+}
+
+// strip removes from a request what only the gate may say. It runs on every
+// request, also on those that need no token.
+func (id *identity) strip(r *http.Request) {
+	var buffer [128]byte
+	for name := range r.Header {
+		if folded := fold(buffer[:0], name, id.longest); id.denied[string(folded)] {
+			delete(r.Header, name)
+		}
+	}
+	// Trailers arrive after the decision and would be forwarded with the rest.
+	if r.Trailer != nil {
+		r.Trailer = nil
+		r.Header.Del("Trailer")
+	}
+	cleanConnection(r.Header)
+}
+
+// cleanConnection leaves in Connection only what concerns this connection. A
+// proxy removes the headers that Connection names (RFC 9110 §7.6.1), which must
+// not be those the gate sets. An upgrade other than to a websocket (to h2c, say)
+// would carry requests past the gate.
+func cleanConnection(h http.Header) {
+	values, sent := h["Connection"]
+	upgrade := h["Upgrade"]
+	if !sent && upgrade == nil {
+		return
+	}
+	websocket := len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket")
+	if !websocket {
+		delete(h, "Upgrade")
+		delete(h, "Http2-Settings")
+	}
+	var kept []string
+	for _, token := range []string{"close", "keep-alive", "upgrade"} {
+		if httpguts.HeaderValuesContainsToken(values, token) && (token != "upgrade" || websocket) {
+			kept = append(kept, token)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Connection")
+		return
+	}
+	h["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// set tells the API who calls.
+func (id *identity) set(r *http.Request, token *introspect.Token) {
+	for _, h := range id.headers {
+		if value, ok := claimText(token, h.Claim); ok {
+			r.Header[h.Name] = []string{headerText(value)}
+		}
+	}
+}
+
+// claimText returns a claim as text. The common ones are at hand; the others are
+// read from the claims set.
+func claimText(token *introspect.Token, claim string) (string, bool) {
+	switch claim {
+	case "sub":
+		return token.Subject, token.Subject != ""
+	case "client_id":
+		return token.ClientID, token.ClientID != ""
+	case "scope":
+		return joinScope(token.Scope), len(token.Scope) > 0
+	case "iss":
+		return token.Issuer, token.Issuer != ""
+	case "jti":
+		return token.ID, token.ID != ""
+	}
+	var claims map[string]json.RawMessage
+	if json.Unmarshal(token.Claims, &claims) != nil {
+		return "", false
+	}
+	raw, ok := claims[claim]
+	if !ok || string(raw) == "null" {
+		return "", false
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text, true
+	}
+	return string(raw), true
+}
+
+// headerText percent-encodes "%" and whatever is not printable ASCII, so that
+// any value is one line and can be decoded without guessing.
+func headerText(value string) string {
+	plain := true
+	for i := 0; i < len(value); i++ {
+		if c := value[i]; c < 0x20 || c > 0x7e || c == '%' {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return value
+	}
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		if c < 0x20 || c > 0x7e || c == '%' {
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}

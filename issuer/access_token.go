@@ -1,0 +1,60 @@
+package issuer
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// typeAccessToken is the typ that sets access tokens apart from every other JWT
+// of this issuer (RFC 9068 §2.1).
+const typeAccessToken = "at+jwt"
+
+// accessTokenClaims are those of RFC 9068 §2.2. None of the required ones can
+// be left out: they have no omitempty.
+type accessTokenClaims struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	ClientID string   `json:"client_id"`
+	Scope    Scope    `json:"scope,omitempty"`
+	Expiry   int64    `json:"exp"`
+	IssuedAt int64    `json:"iat"`
+	ID       string   `json:"jti"`
+
+	AuthorizationID string `json:"authorization_id,omitempty"`
+}
+
+// audience is aud: one string, or an array of several (RFC 7519 §4.1.3).
+type audience []string
+
+func (a audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+// mintAccessToken signs what was approved.
+func (i *Issuer) mintAccessToken(client *Client, approved *approval) (token string, lifetime time.Duration, err error) {
+	issued := now()
+	lifetime = i.config.AccessTokenLifetime
+	if len(approved.audience) == 0 {
+		// The last place to notice: a token without aud is good at every gate
+		// that forgets to look.
+		return "", 0, refuse(InvalidTarget, "the token would be for nobody")
+	}
+	claims, err := json.Marshal(accessTokenClaims{
+		Issuer: i.config.URL, Subject: approved.subject, Audience: approved.audience,
+		ClientID: client.ID, Scope: approved.scope,
+		Expiry: issued.Add(lifetime).Unix(), IssuedAt: issued.Unix(), ID: randomText(16),
+		AuthorizationID: approved.authorizationID,
+	})
+	if err != nil {
+		return "", 0, err
+	}
+	token, err = i.realm.keys.Sign(typeAccessToken, claims)
+	return token, lifetime, err
+}
+
+// seconds is a lifetime as the RFCs give it.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }

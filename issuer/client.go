@@ -1,0 +1,192 @@
+package issuer
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// kindClient is the storage kind of clients made at run time.
+const kindClient = "client"
+
+// Client types, RFC 6749 §2.1.
+const (
+	Confidential = "confidential"
+	Public       = "public"
+)
+
+// ClientMetadata is what is said about a client when it is registered. The JSON
+// names are those of RFC 7591 §2 where it has one.
+type ClientMetadata struct {
+	ID   string `json:"client_id"`
+	Name string `json:"client_name,omitempty"`
+
+	// Type is Confidential or Public (RFC 6749 §2.1); only the first has secrets.
+	Type string `json:"client_type"`
+
+	GrantTypes   []string `json:"grant_types,omitempty"`
+	RedirectURIs []string `json:"redirect_uris,omitempty"`
+
+	// Scope is all the client may be granted, and what it is granted when it
+	// does not ask for anything in particular.
+	Scope Scope `json:"scope,omitempty"`
+
+	// Resources the client may have tokens for; when empty, those that the
+	// issuer protects.
+	Resources []string `json:"resources,omitempty"`
+
+	// Disabled takes every right from the client without forgetting it.
+	Disabled bool `json:"disabled,omitempty"`
+}
+
+// Client is a registered client. Those declared in the configuration are
+// read-only at run time; the others are records of the storage.
+type Client struct {
+	ClientMetadata
+	Created  time.Time      `json:"created,omitzero"`
+	Secrets  []ClientSecret `json:"secrets,omitempty"`
+	Declared bool           `json:"-"`
+}
+
+// ClientSecret is a secret as it is kept: a hash. A secret made here has 256
+// random bits, which no one can search, so one round of SHA-256 protects it and
+// costs next to nothing; a slow hash would only help someone who floods /token.
+type ClientSecret struct {
+	Hash    SecretHash `json:"hash"`
+	Created time.Time  `json:"created,omitzero"`
+	// Expires is set on rotation, so that both secrets work for a while; zero
+	// means never.
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// SecretHash is the SHA-256 of a client secret; in text "sha256:" and 64 hex
+// digits.
+type SecretHash [sha256.Size]byte
+
+// HashSecret hashes a client secret.
+func HashSecret(secret string) SecretHash { return sha256.Sum256([]byte(secret)) }
+
+// MarshalText writes "sha256:<hex>".
+func (h SecretHash) MarshalText() ([]byte, error) {
+	return []byte("sha256:" + hex.EncodeToString(h[:])), nil
+}
+
+// UnmarshalText reads "sha256:<hex>".
+func (h *SecretHash) UnmarshalText(text []byte) error {
+	digits, ok := strings.CutPrefix(string(text), "sha256:")
+	decoded, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(decoded) != len(h) {
+		return errors.New(`a secret hash is "sha256:" and 64 hexadecimal digits`)
+	}
+	*h = SecretHash(decoded)
+	return nil
+}
+
+// NewSecret makes a client secret of 256 random bits.
+func NewSecret() string { return randomText(32) }
+
+// randomText returns n random bytes in base64url. crypto/rand cannot fail: it
+// ends the process before it returns anything predictable.
+func randomText(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// hasSecret compares in constant time with each secret in force.
+func (c *Client) hasSecret(secret string, now time.Time) bool {
+	given, found := HashSecret(secret), 0
+	for _, s := range c.Secrets {
+		inForce := 0
+		if s.Expires.IsZero() || now.Before(s.Expires) {
+			inForce = 1
+		}
+		found |= subtle.ConstantTimeCompare(given[:], s.Hash[:]) & inForce
+	}
+	return found == 1
+}
+
+// MayUse tells whether the client is registered for a grant type.
+func (c *Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
+
+// validate holds metadata against what this issuer can do, so that a mistake is
+// seen when it is made and not by the client's first user.
+func (m *ClientMetadata) validate(config *Config) error {
+	if err := validateClientID(m.ID); err != nil {
+		return err
+	}
+	if m.Type != Confidential && m.Type != Public {
+		return fmt.Errorf("client type %q: want %q or %q", m.Type, Confidential, Public)
+	}
+	for _, name := range m.GrantTypes {
+		grant, ok := grants[name]
+		if !ok {
+			return fmt.Errorf("grant type %q: want one of %s", name, strings.Join(GrantTypes(), ", "))
+		}
+		if grant.confidentialOnly && m.Type == Public {
+			return fmt.Errorf("grant type %q is not for public clients: it rests on the client's secret alone", name)
+		}
+	}
+	for _, token := range m.Scope {
+		if !config.hasScope(token) {
+			return fmt.Errorf("scope %q is not declared by the issuer, which has: %s", token, config.scopeNames())
+		}
+	}
+	for _, resource := range m.Resources {
+		if err := validateResource(resource); err != nil {
+			return fmt.Errorf("resource %q: want an absolute URI without fragment", resource)
+		}
+	}
+	return nil
+}
+
+// validateClientID allows what survives every place an id stands in: forms,
+// Basic credentials, URLs, logs, file names.
+func validateClientID(id string) error {
+	for _, c := range []byte(id) {
+		if c <= 0x20 || c >= 0x7f || strings.IndexByte(`"\<>&'%:/?#`+"`", c) >= 0 {
+			return fmt.Errorf("client id %q: use letters, digits and - . _ ~ @ +", id)
+		}
+	}
+	if id == "" || len(id) > 128 {
+		return errors.New("a client id has 1 to 128 characters")
+	}
+	return nil
+}
+
+// clientKey puts the clients of one issuer under one prefix.
+func clientKey(issuer, id string) string { return issuer + " " + id }
+
+func getClient(tx storage.Tx, issuer, id string) (*Client, error) {
+	value, err := tx.Get(kindClient, clientKey(issuer, id))
+	if err != nil {
+		return nil, err
+	}
+	return decodeClient(value)
+}
+
+func decodeClient(value []byte) (*Client, error) {
+	client := new(Client)
+	if err := json.Unmarshal(value, client); err != nil {
+		return nil, fmt.Errorf("%w: client: %w", storage.ErrDamaged, err)
+	}
+	return client, nil
+}
+
+func putClient(tx storage.Tx, issuer string, client *Client) error {
+	value, err := json.Marshal(client)
+	if err != nil {
+		return err
+	}
+	return tx.Put(kindClient, clientKey(issuer, client.ID), value, time.Time{})
+}

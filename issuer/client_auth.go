@@ -1,0 +1,163 @@
+package issuer
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// Token endpoint authentication methods (RFC 7591 §2).
+const (
+	clientSecretBasic = "client_secret_basic"
+	clientSecretPost  = "client_secret_post"
+	noClientAuth      = "none"
+)
+
+// credentials are what a request says about the client that sends it.
+type credentials struct {
+	method   string
+	clientID string
+	secret   string
+}
+
+// errInvalidClient is one answer for every wrong credential: whether the client
+// exists, is disabled or has another secret is nobody's business.
+func errInvalidClient(cause error) *Error {
+	return refuse(InvalidClient, "client authentication failed: unknown client, wrong secret, or a method this client may not use").because(cause)
+}
+
+// authenticate finds out which client sends the request and proves it (RFC 6749
+// §2.3). Every endpoint that clients call directly begins with it. A public
+// client only says who it is.
+func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f form) (*Client, error) {
+	given, err := readCredentials(r.Header, f)
+	if err != nil {
+		return nil, err
+	}
+	client, err := i.verifyCredentials(ctx, given)
+	if err != nil {
+		if errors.Is(err, errBadCredentials) {
+			i.audit(r, "client_authentication_failed", slog.String("client_id", loggable(given.clientID)),
+				slog.String("method", given.method), slog.String("reason", err.Error()))
+			return nil, errInvalidClient(err)
+		}
+		return nil, err
+	}
+	return client, nil
+}
+
+// errBadCredentials is found in every reason that verifyCredentials gives.
+var errBadCredentials = errors.New("bad credentials")
+
+type badCredentials string
+
+func (b badCredentials) Error() string        { return string(b) }
+func (b badCredentials) Is(target error) bool { return target == errBadCredentials }
+
+func (i *Issuer) verifyCredentials(ctx context.Context, given credentials) (*Client, error) {
+	client, err := i.Client(ctx, given.clientID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		// As much work as for a client that exists, so that the time tells
+		// nothing either.
+		decoy, err := decodeClient(decoyClient)
+		if err != nil {
+			return nil, err
+		}
+		decoy.hasSecret(given.secret, time.Now())
+		return nil, badCredentials("unknown client")
+	case err != nil:
+		return nil, err
+	}
+	proven := client.hasSecret(given.secret, time.Now())
+	switch {
+	case client.Disabled:
+		return nil, badCredentials("disabled client")
+	case client.Type == Public && given.method != noClientAuth:
+		// A secret that a public client sends is in everybody's hands. To let it
+		// pass would make people believe that it proves something.
+		return nil, badCredentials("a public client sent a secret")
+	case client.Type != Public && (given.method == noClientAuth || !proven):
+		return nil, badCredentials("wrong or missing secret")
+	}
+	return client, nil
+}
+
+// decoyClient is decoded where no client is found.
+var decoyClient = []byte(`{"client_id":"decoy-decoy-decoy-decoy","client_name":"decoy","client_type":"confidential",` +
+	`"grant_types":["client_credentials"],"scope":"decoy:read decoy:write","created":"2026-01-01T00:00:00Z",` +
+	`"secrets":[{"hash":"sha256:0000000000000000000000000000000000000000000000000000000000000000","created":"2026-01-01T00:00:00Z"}]}`)
+
+// readCredentials finds the one authentication method in use. Two at once are
+// refused (RFC 6749 §2.3), but a client_id in the body that equals the Basic one
+// is not a second method: lua-resty-openidc and others send it.
+func readCredentials(header http.Header, f form) (credentials, error) {
+	switch authorization := header.Values("Authorization"); {
+	case len(authorization) > 1:
+		return credentials{}, refuse(InvalidRequest, "there is more than one Authorization header")
+	case f.get("client_assertion") != "" || f.get("client_assertion_type") != "":
+		return credentials{}, refuse(InvalidClient, "client assertions are not supported; use client_secret_basic or client_secret_post")
+	case len(authorization) == 1:
+		given, err := parseBasic(authorization[0])
+		if err != nil {
+			return credentials{}, err
+		}
+		if f.get("client_secret") != "" {
+			return credentials{}, refuse(InvalidRequest, "the client authenticates twice, in the Authorization header and in the body; use one (RFC 6749 section 2.3)")
+		}
+		if id := f.get("client_id"); id != "" && id != given.clientID {
+			return credentials{}, refuse(InvalidRequest, "client_id differs from that of the Authorization header")
+		}
+		return given, nil
+	}
+	given := credentials{method: noClientAuth, clientID: f.get("client_id"), secret: f.get("client_secret")}
+	if given.secret != "" {
+		given.method = clientSecretPost
+	}
+	if given.clientID == "" {
+		return credentials{}, refuse(InvalidClient, "the client is not named: send HTTP Basic credentials, or client_id in the body")
+	}
+	return given, nil
+}
+
+// parseBasic reads client_secret_basic: base64 (RFC 7617) of the form-encoded id
+// and secret with a colon between (RFC 6749 §2.3.1). Only canonical base64 is
+// read, so that one pair of credentials has one spelling.
+func parseBasic(authorization string) (credentials, error) {
+	malformed := func(what string) error {
+		return refuse(InvalidClient, "the Authorization header is not HTTP Basic with a form-encoded client id and secret (RFC 6749 section 2.3.1): %s", what)
+	}
+	scheme, encoded, ok := strings.Cut(authorization, " ")
+	if !ok || !strings.EqualFold(scheme, "Basic") {
+		return credentials{}, malformed("another scheme")
+	}
+	decoded, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil || strings.ContainsAny(encoded, "\r\n") {
+		return credentials{}, malformed("not base64")
+	}
+	id, secret, ok := strings.Cut(string(decoded), ":")
+	if !ok {
+		return credentials{}, malformed("no colon")
+	}
+	clientID, err := url.QueryUnescape(id)
+	if err != nil || clientID == "" {
+		return credentials{}, malformed("the id")
+	}
+	clientSecret, err := url.QueryUnescape(secret)
+	if err != nil {
+		return credentials{}, malformed("the secret")
+	}
+	given := credentials{method: clientSecretBasic, clientID: clientID, secret: clientSecret}
+	if clientSecret == "" {
+		// An empty password is how some libraries send a public client's id.
+		given.method = noClientAuth
+	}
+	return given, nil
+}

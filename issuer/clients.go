@@ -1,0 +1,154 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// Errors of the operations on clients. Their text is for operators.
+var (
+	ErrClientExists   = errors.New("there is a client with this id already")
+	ErrClientDeclared = errors.New("this client is declared in the configuration; change it there")
+	ErrClientPublic   = errors.New("a public client has no secret")
+)
+
+// Client returns the client with that id, declared or stored. It returns an
+// error that is storage.ErrNotFound if there is none.
+func (i *Issuer) Client(ctx context.Context, id string) (*Client, error) {
+	if client, ok := i.declared[id]; ok {
+		return client, nil
+	}
+	if validateClientID(id) != nil {
+		return nil, storage.ErrNotFound
+	}
+	var client *Client
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		client, err = getClient(tx, i.config.URL, id)
+		return err
+	})
+	return client, err
+}
+
+// Clients returns all clients by id.
+func (i *Issuer) Clients(ctx context.Context) ([]*Client, error) {
+	var clients []*Client
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
+		clients = clients[:0]
+		return tx.List(kindClient, clientKey(i.config.URL, ""), func(_ string, value []byte) error {
+			client, err := decodeClient(value)
+			if err == nil && i.declared[client.ID] == nil {
+				clients = append(clients, client)
+			}
+			return err
+		})
+	})
+	for _, client := range i.declared {
+		clients = append(clients, client)
+	}
+	slices.SortFunc(clients, func(a, b *Client) int { return strings.Compare(a.ID, b.ID) })
+	return clients, err
+}
+
+// AddClient registers a client. An empty ID gets a random one; a confidential
+// client gets a secret, which is returned this once and kept only as a hash.
+func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client *Client, secret string, err error) {
+	if metadata.ID == "" {
+		metadata.ID = randomText(16)
+	}
+	if metadata.Type == "" {
+		metadata.Type = Confidential
+	}
+	if err := metadata.validate(&i.config); err != nil {
+		return nil, "", err
+	}
+	if i.declared[metadata.ID] != nil {
+		return nil, "", ErrClientExists
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	client = &Client{ClientMetadata: metadata, Created: now}
+	if client.Type == Confidential {
+		secret = NewSecret()
+		client.Secrets = []ClientSecret{{Hash: HashSecret(secret), Created: now}}
+	}
+	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error {
+		switch _, err := getClient(tx, i.config.URL, client.ID); {
+		case err == nil:
+			return ErrClientExists
+		case !errors.Is(err, storage.ErrNotFound):
+			return err
+		}
+		return putClient(tx, i.config.URL, client)
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return client, secret, nil
+}
+
+// RemoveClient forgets a client and ends every token it holds.
+func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
+	if i.declared[id] != nil {
+		return ErrClientDeclared
+	}
+	return i.revoke(ctx, i.revokeClient(id), func(tx storage.Tx) error {
+		if _, err := getClient(tx, i.config.URL, id); err != nil && !errors.Is(err, storage.ErrDamaged) {
+			return err // a damaged record can still be removed
+		}
+		return tx.Delete(kindClient, clientKey(i.config.URL, id))
+	})
+}
+
+// RotateSecret gives a client a new secret, which is returned this once. The
+// ones before it go on working for the overlap, and no longer.
+func (i *Issuer) RotateSecret(ctx context.Context, id string, overlap time.Duration) (secret string, err error) {
+	if overlap < 0 {
+		return "", fmt.Errorf("an overlap of %s: want zero or more", overlap)
+	}
+	if i.declared[id] != nil {
+		return "", ErrClientDeclared
+	}
+	secret = NewSecret()
+	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error {
+		client, err := getClient(tx, i.config.URL, id)
+		if err != nil {
+			return err
+		}
+		if client.Type == Public {
+			return ErrClientPublic
+		}
+		now := time.Now().UTC().Truncate(time.Second)
+		until := now.Add(overlap)
+		kept := client.Secrets[:0]
+		for _, s := range client.Secrets {
+			if s.Expires.IsZero() || s.Expires.After(until) {
+				s.Expires = until
+			}
+			if s.Expires.After(now) {
+				kept = append(kept, s)
+			}
+		}
+		client.Secrets = append(kept, ClientSecret{Hash: HashSecret(secret), Created: now})
+		return putClient(tx, i.config.URL, client)
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// SecretsInForce counts the secrets that work at now.
+func (c *Client) SecretsInForce(now time.Time) int {
+	n := 0
+	for _, s := range c.Secrets {
+		if s.Expires.IsZero() || now.Before(s.Expires) {
+			n++
+		}
+	}
+	return n
+}

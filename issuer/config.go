@@ -1,0 +1,223 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+)
+
+// Defaults of a Config.
+const (
+	DefaultAccessTokenLifetime = time.Hour
+	DefaultKeyRotation         = 90 * 24 * time.Hour
+
+	// jwksMaxAge is for how long others may cache the JWKS; a new key is
+	// published for twice as long before it signs.
+	jwksMaxAge = 5 * time.Minute
+
+	// A lifetime outside of these is a mistake of unit.
+	minTokenLifetime = 10 * time.Second
+	maxTokenLifetime = 24 * time.Hour
+	minKeyRotation   = time.Hour
+)
+
+// Config says what an issuer is. It is not changed after New.
+type Config struct {
+	// URL is the issuer identifier: the iss of its tokens, and the prefix of
+	// its endpoints (RFC 8414 §2). https, or http on a loopback host.
+	URL string
+
+	// InsecureHTTP allows http on other hosts, for a network that is trusted.
+	InsecureHTTP bool
+
+	// Scopes are all there are. Clients are registered with some of them.
+	Scopes []ScopeConfig
+
+	// Clients declared here exist beside those in the storage.
+	Clients []Client
+
+	// DefaultResource is the audience of tokens whose request and client name
+	// none. When it is empty and Resources names exactly one, that is it.
+	DefaultResource string
+
+	// Resources returns what the gateways of this process protect with tokens
+	// of this issuer. It is asked on every request and must be fast.
+	Resources func() []string
+
+	AccessTokenLifetime time.Duration  // default one hour
+	SigningAlgorithm    keys.Algorithm // default ES256
+	KeyRotation         time.Duration  // age at which a signing key is replaced, default 90 days
+
+	// Logger gets refusals (debug), failures (error) and the audit trail
+	// (info). Nothing it gets holds a secret or a token.
+	Logger *slog.Logger
+
+	// ClientIP returns the address of whoever sent the request, for the audit
+	// trail. The default is the peer's.
+	ClientIP func(*http.Request) string
+}
+
+// ScopeConfig is a scope and what it means to the people who grant it.
+type ScopeConfig struct {
+	Name        string
+	Description string
+}
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() Config {
+	if c.AccessTokenLifetime == 0 {
+		c.AccessTokenLifetime = DefaultAccessTokenLifetime
+	}
+	if c.SigningAlgorithm == "" {
+		c.SigningAlgorithm = keys.ES256
+	}
+	if c.KeyRotation == 0 {
+		c.KeyRotation = DefaultKeyRotation
+	}
+	if c.Resources == nil {
+		c.Resources = func() []string { return nil }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ClientIP == nil {
+		c.ClientIP = peerAddress
+	}
+	return c
+}
+
+func peerAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// Validate reports the first mistake in the configuration, without touching
+// anything. New calls it too.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	if err := validateIssuerURL(c.URL, c.InsecureHTTP); err != nil {
+		return err
+	}
+	if err := c.SigningAlgorithm.Validate(); err != nil {
+		return err
+	}
+	if c.AccessTokenLifetime < minTokenLifetime || c.AccessTokenLifetime > maxTokenLifetime {
+		return fmt.Errorf("access token lifetime %s: want %s to %s", c.AccessTokenLifetime, minTokenLifetime, maxTokenLifetime)
+	}
+	if c.KeyRotation < minKeyRotation {
+		return fmt.Errorf("key rotation every %s: want %s or more", c.KeyRotation, minKeyRotation)
+	}
+	if c.DefaultResource != "" {
+		if err := validateResource(c.DefaultResource); err != nil {
+			return fmt.Errorf("default resource %q: want an absolute URI without fragment", c.DefaultResource)
+		}
+	}
+	if err := c.validateScopes(); err != nil {
+		return err
+	}
+	return c.validateClients()
+}
+
+func (c *Config) validateScopes() error {
+	seen := make(map[string]bool)
+	for _, scope := range c.Scopes {
+		if !validScopeToken(scope.Name) {
+			return fmt.Errorf("scope %q: RFC 6749 section 3.3 allows printable ASCII without space, quote and backslash", scope.Name)
+		}
+		if seen[scope.Name] {
+			return fmt.Errorf("scope %q is declared twice", scope.Name)
+		}
+		seen[scope.Name] = true
+	}
+	return nil
+}
+
+func (c *Config) validateClients() error {
+	seen := make(map[string]bool)
+	for i := range c.Clients {
+		client := &c.Clients[i]
+		if err := client.validate(c); err != nil {
+			return fmt.Errorf("client %s: %w", client.ID, err)
+		}
+		if seen[client.ID] {
+			return fmt.Errorf("client %s is declared twice", client.ID)
+		}
+		seen[client.ID] = true
+		switch hasSecret := len(client.Secrets) > 0; {
+		case client.Type == Confidential && !hasSecret:
+			return fmt.Errorf("client %s: a confidential client needs a secret", client.ID)
+		case client.Type == Public && hasSecret:
+			return fmt.Errorf("client %s: %w", client.ID, ErrClientPublic)
+		}
+	}
+	return nil
+}
+
+// validateIssuerURL: an https URL with neither query nor fragment (RFC 8414 §2),
+// in the one spelling that everybody compares with.
+func validateIssuerURL(issuer string, insecureHTTP bool) error {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return fmt.Errorf("issuer URL: %w", err)
+	}
+	switch {
+	case issuer == "":
+		return errors.New("the issuer has no URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("issuer %s: want an https URL", issuer)
+	case u.Host == "" || u.User != nil:
+		return fmt.Errorf("issuer %s: want https://host with an optional port and path", issuer)
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#"):
+		return fmt.Errorf("issuer %s: an issuer URL has neither query nor fragment (RFC 8414 section 2)", issuer)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !insecureHTTP:
+		return fmt.Errorf("issuer %s: http sends secrets and tokens in clear; use https, or write insecure_http in the issuer's block if the network is trusted", issuer)
+	case strings.HasSuffix(u.Path, "/"):
+		return fmt.Errorf("issuer %s: leave out the slash at the end; clients compare the URL byte for byte", issuer)
+	case u.EscapedPath() != u.Path || strings.ContainsAny(issuer, " \"\\<>"):
+		return fmt.Errorf("issuer %s: use only characters that need no escape", issuer)
+	case u.Host != strings.ToLower(u.Host):
+		return fmt.Errorf("issuer %s: write the host in lower case; clients compare the URL byte for byte", issuer)
+	}
+	return nil
+}
+
+// isLoopback: a host that never leaves the machine.
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+func (c *Config) hasScope(name string) bool {
+	return slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
+}
+
+func (c *Config) scopeNames() Scope {
+	names := make(Scope, len(c.Scopes))
+	for i, s := range c.Scopes {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// keyPolicy follows from the lifetimes.
+func (c *Config) keyPolicy() keys.Policy {
+	return keys.Policy{
+		Algorithm: c.SigningAlgorithm, RotateEvery: c.KeyRotation,
+		PublishAhead: 2 * jwksMaxAge, MaxLifetime: c.AccessTokenLifetime,
+	}
+}

@@ -1,0 +1,87 @@
+package issuer
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+// introspectionResponse is that of RFC 7662 §2.2. Of a token that is not active
+// it has nothing but that.
+type introspectionResponse struct {
+	Active    bool              `json:"active"`
+	Scope     Scope             `json:"scope,omitempty"`
+	ClientID  string            `json:"client_id,omitempty"`
+	TokenType string            `json:"token_type,omitempty"`
+	Expiry    int64             `json:"exp,omitempty"`
+	IssuedAt  int64             `json:"iat,omitempty"`
+	Subject   string            `json:"sub,omitempty"`
+	Audience  audience          `json:"aud,omitempty"`
+	Issuer    string            `json:"iss,omitempty"`
+	ID        string            `json:"jti,omitempty"`
+	Actor     *introspect.Actor `json:"act,omitempty"`
+}
+
+// serveIntrospection is the introspection endpoint (RFC 7662).
+func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
+	response, err := i.introspection(w, r)
+	if err != nil {
+		i.writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, response)
+}
+
+func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introspectionResponse, error) {
+	client, token, err := i.presentedToken(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if client.Type == Public {
+		// RFC 7662 §2.1: the caller must be authorized, or the endpoint could be
+		// used to try tokens out. A public client proves nothing.
+		return nil, errInvalidClient(badCredentials("a public client asked for introspection"))
+	}
+	facts, err := i.Introspect(r.Context(), token)
+	switch {
+	case errors.Is(err, introspect.ErrInactive):
+		return &introspectionResponse{}, nil
+	case err != nil:
+		return nil, refuse(TemporarilyUnavailable, "the token cannot be judged now").because(err)
+	case !mayIntrospect(client, facts):
+		return &introspectionResponse{}, nil
+	}
+	return &introspectionResponse{
+		Active: true, Scope: facts.Scope, ClientID: facts.ClientID, TokenType: "Bearer",
+		Expiry: facts.Expiry.Unix(), IssuedAt: facts.IssuedAt.Unix(), Subject: facts.Subject,
+		Audience: facts.Audience, Issuer: facts.Issuer, ID: facts.ID, Actor: facts.Actor,
+	}, nil
+}
+
+// mayIntrospect: a client may ask about its own tokens, and a resource server
+// about tokens that are meant for it, that is for a resource it is registered
+// with. To everybody else a token looks inactive (RFC 7662 §2.2, §4), or any
+// client could look into any token it found.
+func mayIntrospect(client *Client, token *introspect.Token) bool {
+	return token.ClientID == client.ID || slices.ContainsFunc(client.Resources, token.HasAudience)
+}
+
+// presentedToken reads a request that names a token, to introspect or to revoke
+// it.
+func (i *Issuer) presentedToken(w http.ResponseWriter, r *http.Request) (*Client, string, error) {
+	f, err := readForm(w, r)
+	if err != nil {
+		return nil, "", err
+	}
+	client, err := i.authenticate(r.Context(), r, f)
+	if err != nil {
+		return nil, "", err
+	}
+	token := f.get("token")
+	if token == "" {
+		return nil, "", refuse(InvalidRequest, "token is missing")
+	}
+	return client, token, nil
+}

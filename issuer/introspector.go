@@ -1,0 +1,48 @@
+package issuer
+
+import (
+	"context"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+)
+
+// errRevoked is the answer to a token that was good until it was revoked.
+var errRevoked = &introspect.InactiveError{Reason: "the token was revoked"}
+
+// Introspect judges an access token of this issuer; it makes the issuer an
+// introspect.Introspector for gateways in the same process. The facts come from
+// a bounded cache, the verdict never does: expiry and revocation are looked at
+// on every call.
+func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Token, error) {
+	facts, err := i.realm.verified.Introspect(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if i.realm.revoked.covers(facts) {
+		return nil, errRevoked
+	}
+	return facts, nil
+}
+
+var _ introspect.Introspector = (*Issuer)(nil)
+
+// ringKeys lets a verifier look keys up where they are made, without a JWKS and
+// a fetch between.
+type ringKeys struct{ ring *keys.Ring }
+
+func (k ringKeys) Key(_ context.Context, kid string) (*introspect.Key, error) {
+	public, algorithm, ok := k.ring.Public(kid)
+	if !ok {
+		return nil, introspect.ErrUnknownKey
+	}
+	return &introspect.Key{ID: kid, Algorithm: string(algorithm), Public: public}, nil
+}
+
+// Keys describes the issuer's signing keys, oldest first.
+func (i *Issuer) Keys() []keys.Info { return i.realm.keys.List() }
+
+// RotateKeys makes a new signing key; see keys.Ring.Rotate.
+func (i *Issuer) RotateKeys(ctx context.Context, immediately bool) error {
+	return i.realm.keys.Rotate(ctx, immediately)
+}

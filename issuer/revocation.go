@@ -1,0 +1,45 @@
+package issuer
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+// serveRevocation is the revocation endpoint (RFC 7009). It answers 200 with an
+// empty JSON object, because libraries parse the answer as JSON. An unknown or
+// expired token, or one of another client, is as good as revoked (§2.2); but
+// when the revocation could not be written the answer is 503, never 200.
+func (i *Issuer) serveRevocation(w http.ResponseWriter, r *http.Request) {
+	if err := i.revocation(w, r); err != nil {
+		i.writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct{}{})
+}
+
+func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
+	client, token, err := i.presentedToken(w, r)
+	if err != nil {
+		return err
+	}
+	facts, err := i.Introspect(r.Context(), token)
+	switch {
+	case errors.Is(err, introspect.ErrInactive):
+		return nil
+	case err != nil:
+		return refuse(TemporarilyUnavailable, "the token cannot be judged now").because(err)
+	case facts.ClientID != client.ID:
+		// RFC 7009 §2.1: only the client that a token was issued to revokes it.
+		// That it exists is not said.
+		i.audit(r, "revocation_refused", slog.String("client_id", client.ID), slog.String("owner", facts.ClientID))
+		return nil
+	}
+	if err := i.revoke(r.Context(), revokeToken(facts), nil); err != nil {
+		return err
+	}
+	i.audit(r, "token_revoked", slog.String("client_id", client.ID), slog.String("subject", facts.Subject), slog.String("jti", facts.ID))
+	return nil
+}

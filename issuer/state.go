@@ -1,0 +1,118 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+const (
+	// cachedTokens bounds the verified tokens an issuer remembers.
+	cachedTokens = 100_000
+	// upkeepEvery is how often expired records are swept and keys looked after.
+	upkeepEvery = time.Minute
+)
+
+// State is what outlives a configuration: the storage and, for every issuer in
+// it, the keys, the revocations and the verified tokens. A reload makes new
+// Issuers on the same State, so that it forgets nothing.
+type State struct {
+	Storage storage.Storage
+
+	mu     sync.Mutex
+	realms map[string]*realm
+}
+
+// NewState returns the State of a storage, which it does not close.
+func NewState(store storage.Storage) *State {
+	return &State{Storage: store, realms: make(map[string]*realm)}
+}
+
+// realm is the State of one issuer, by its URL.
+type realm struct {
+	keys     *keys.Ring
+	revoked  revokedIndex
+	verified *introspect.Cache
+
+	loading sync.Mutex
+	loaded  bool
+}
+
+// realm returns the issuer's state with the policy in force, loaded from the
+// storage the first time.
+func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*realm, error) {
+	s.mu.Lock()
+	r := s.realms[url]
+	if r == nil {
+		r = &realm{keys: keys.NewRing(s.Storage, url)}
+		s.realms[url] = r
+	}
+	s.mu.Unlock()
+
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	if err := r.keys.Open(ctx, policy); err != nil {
+		return nil, err
+	}
+	if r.loaded {
+		return r, nil
+	}
+	if err := r.revoked.load(ctx, s.Storage, url); err != nil {
+		return nil, fmt.Errorf("load the revocations of %s: %w", url, err)
+	}
+	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}})
+	if err != nil {
+		return nil, err
+	}
+	r.verified = introspect.NewCache(verifier, cachedTokens)
+	r.loaded = true
+	return r, nil
+}
+
+// Upkeep sweeps what has expired and looks after the keys, now and then, until
+// ctx ends. One goroutine of the State's owner runs it.
+func (s *State) Upkeep(ctx context.Context, logger *slog.Logger) {
+	tick := time.NewTicker(upkeepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.upkeep(ctx); err != nil && ctx.Err() == nil {
+				logger.Error("upkeep of the OAuth storage failed; it will be tried again", "error", err)
+			}
+		}
+	}
+}
+
+func (s *State) upkeep(ctx context.Context) error {
+	var errs []error
+	for _, r := range s.loadedRealms() {
+		r.revoked.prune(time.Now())
+		errs = append(errs, r.keys.Maintain(ctx))
+	}
+	_, err := s.Storage.Sweep(ctx, time.Now())
+	return errors.Join(append(errs, err)...)
+}
+
+func (s *State) loadedRealms() []*realm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*realm, 0, len(s.realms))
+	for _, r := range s.realms {
+		r.loading.Lock()
+		if r.loaded {
+			all = append(all, r)
+		}
+		r.loading.Unlock()
+	}
+	return all
+}

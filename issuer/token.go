@@ -1,0 +1,111 @@
+package issuer
+
+import (
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// grant is one way to get a token. What every grant must do (read the form,
+// authenticate the client, check that it may, mint, write) is done for it by
+// serveToken; a grant proves one thing and says what it authorizes.
+type grant struct {
+	// confidentialOnly: the client's own secret is all the proof there is.
+	confidentialOnly bool
+	prove            func(*Issuer, *tokenRequest) (*approval, error)
+}
+
+// grants is the table of grants, by grant_type.
+var grants = map[string]grant{
+	"client_credentials": {confidentialOnly: true, prove: (*Issuer).proveClientCredentials},
+}
+
+// GrantTypes lists the grant types that clients can be registered for.
+func GrantTypes() []string { return slices.Sorted(maps.Keys(grants)) }
+
+// tokenRequest is a request to the token endpoint whose client is proven.
+type tokenRequest struct {
+	*http.Request
+	form
+	client *Client
+}
+
+// approval is what a grant has proven: whom the token speaks for, and what it
+// is good for.
+type approval struct {
+	subject         string
+	scope           Scope
+	audience        []string
+	authorizationID string
+}
+
+// tokenResponse is a successful answer (RFC 6749 §5.1).
+type tokenResponse struct {
+	AccessToken string `json:"access_token"`
+	TokenType   string `json:"token_type"`
+	ExpiresIn   int64  `json:"expires_in"`
+	Scope       Scope  `json:"scope,omitempty"`
+}
+
+// serveToken is the token endpoint (RFC 6749 §3.2).
+func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
+	response, err := i.token(w, r)
+	if err != nil {
+		i.writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, response)
+}
+
+// token is the whole of a token request, whatever the grant.
+func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, error) {
+	// 1. What is asked?
+	f, err := readForm(w, r)
+	if err != nil {
+		return nil, err
+	}
+	// 2. By whom?
+	client, err := i.authenticate(r.Context(), r, f)
+	if err != nil {
+		return nil, err
+	}
+	// 3. May this client ask so?
+	grantType := f.get("grant_type")
+	grant, err := grantFor(grantType, client)
+	if err != nil {
+		return nil, err
+	}
+	// 4. Is it proven, and what follows?
+	approved, err := grant.prove(i, &tokenRequest{Request: r, form: f, client: client})
+	if err != nil {
+		return nil, err
+	}
+	// 5. Write it down in a token.
+	token, lifetime, err := i.mintAccessToken(client, approved)
+	if err != nil {
+		return nil, err
+	}
+	i.audit(r, "token_issued", slog.String("grant_type", grantType), slog.String("client_id", client.ID),
+		slog.String("subject", approved.subject), slog.String("scope", approved.scope.String()), slog.Any("audience", approved.audience))
+	return &tokenResponse{
+		AccessToken: token, TokenType: "Bearer", Scope: approved.scope,
+		ExpiresIn: seconds(lifetime),
+	}, nil
+}
+
+// grantFor finds the grant and checks that the client may use it.
+func grantFor(grantType string, client *Client) (grant, error) {
+	if grantType == "" {
+		return grant{}, refuse(InvalidRequest, "grant_type is missing; this server knows %s", strings.Join(GrantTypes(), ", "))
+	}
+	g, ok := grants[grantType]
+	if !ok {
+		return grant{}, refuse(UnsupportedGrantType, "this server knows %s", strings.Join(GrantTypes(), ", "))
+	}
+	if !client.MayUse(grantType) || (g.confidentialOnly && client.Type == Public) {
+		return grant{}, refuse(UnauthorizedClient, "this client is not registered for the grant type %s", grantType)
+	}
+	return g, nil
+}
