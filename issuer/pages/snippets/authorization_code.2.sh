@@ -1,0 +1,1 @@
+echo {{sh .Endpoints.Authorization}}"?response_type=code&client_id=$CLIENT_ID&redirect_uri=$REDIRECT_URI&state=$STATE&code_challenge=$CODE_CHALLENGE&code_challenge_method=S256{{with .UserScope}}&scope={{query .}}{{end}}{{with .Resource}}&resource={{query .}}{{end}}"

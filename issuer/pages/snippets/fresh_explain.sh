@@ -1,0 +1,1 @@
+caddy oauth explain TOKEN {{sh .ExampleResource}}
