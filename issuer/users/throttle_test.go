@@ -1,0 +1,193 @@
+package users
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fail counts a failure, or returns the wait.
+func fail(th *throttle, account, address string) time.Duration {
+	_, wait := th.begin(account, address)
+	return wait
+}
+
+func succeed(t *testing.T, th *throttle, account, address string) {
+	t.Helper()
+	a, wait := th.begin(account, address)
+	if wait > 0 {
+		t.Fatalf("%s from %s has to wait %s", account, address, wait)
+	}
+	a.succeeded()
+}
+
+func wantWait(t *testing.T, got, want time.Duration) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("wait %s, want %s", got, want)
+	}
+}
+
+func TestWaitDoublesUpToFiveMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle()
+		for range freeFailures {
+			wantWait(t, fail(th, "alice", home), 0)
+		}
+		for _, want := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300} {
+			want := time.Duration(want) * time.Second
+			wantWait(t, fail(th, "alice", home), 0)
+			wantWait(t, fail(th, "alice", home), want)
+			time.Sleep(want - time.Nanosecond)
+			wantWait(t, fail(th, "alice", home), time.Nanosecond) // a refused attempt does not prolong the wait
+			time.Sleep(time.Nanosecond)
+		}
+	})
+}
+
+func TestStreakEnds(t *testing.T) {
+	for why, end := range map[string]func(*testing.T, *throttle){
+		"by success":                func(t *testing.T, th *throttle) { succeed(t, th, "alice", home) },
+		"by time":                   func(_ *testing.T, _ *throttle) { time.Sleep(forgetFailures) },
+		"by a change of the secret": func(_ *testing.T, th *throttle) { th.forgetAccount("alice") },
+	} {
+		t.Run(why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				th := newThrottle()
+				for range freeFailures + 1 {
+					wantWait(t, fail(th, "alice", home), 0)
+				}
+				time.Sleep(firstWait)
+				end(t, th)
+				for range freeFailures + 1 {
+					wantWait(t, fail(th, "alice", home), 0)
+				}
+				wantWait(t, fail(th, "alice", home), firstWait)
+			})
+		})
+	}
+}
+
+// An address that tries many accounts runs out of attempts, and signing in to an
+// account of its own gives it no more.
+func TestSprayingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle()
+		succeed(t, th, "alice", home)
+		n := 0
+		for i := range 10_000 {
+			if fail(th, fmt.Sprint("user", i), home) == 0 {
+				n++
+			}
+			succeed(t, th, "mallory", "192.0.2.9")
+		}
+		if n != addressAllowance.size {
+			t.Errorf("%d attempts, want %d", n, addressAllowance.size)
+		}
+		wantWait(t, fail(th, "mallory", home), addressAllowance.interval)
+		wantWait(t, fail(th, "other", "192.0.2.7"), 0)
+		succeed(t, th, "alice", home) // who shares the address and was there before is not held up
+		wantWait(t, fail(th, "mallory", home), addressAllowance.interval)
+		if n := len(th.pairs.entries); n > addressAllowance.size+1 {
+			t.Errorf("refused attempts left %d entries", n)
+		}
+	})
+}
+
+// NIST SP 800-63B §5.2.2 asks for a limit; a limit that strangers can reach must
+// not keep the owner out.
+func TestAccountUnderAttack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle()
+		succeed(t, th, "alice", home)
+		attack := func(from int) (n int) {
+			for i := range 1000 {
+				if fail(th, "alice", fmt.Sprintf("10.%d.%d.%d", from, i/250, i%250)) == 0 {
+					n++
+				}
+			}
+			return n
+		}
+		if n := attack(1); n != accountAllowance.size {
+			t.Fatalf("%d attempts, want %d", n, accountAllowance.size)
+		}
+		succeed(t, th, "alice", home) // at once, from where she has been before
+
+		// From elsewhere she waits once, whatever the others do meanwhile.
+		const away = "198.51.100.1"
+		wantWait(t, fail(th, "alice", away), accountWait)
+		for i := range 29 {
+			time.Sleep(time.Second)
+			attack(i + 2)
+			wantWait(t, fail(th, "alice", away), accountWait-time.Duration(i+1)*time.Second)
+		}
+		time.Sleep(time.Second)
+		attack(40)
+		succeed(t, th, "alice", away)
+
+		// The wait is for one attempt.
+		const stranger = "10.1.3.249"
+		wantWait(t, fail(th, "alice", stranger), 0)
+		wantWait(t, fail(th, "alice", stranger), accountWait)
+		time.Sleep(accountWait + turnLifetime)
+		for range accountAllowance.size {
+			attack(50)
+		}
+		wantWait(t, fail(th, "alice", stranger), accountWait) // not used in time
+	})
+}
+
+func TestKnownAddressesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle()
+		for i := range 3 * knownAddresses {
+			succeed(t, th, "alice", fmt.Sprint("10.0.0.", i))
+		}
+		if n := len(th.known["alice"]); n != knownAddresses {
+			t.Errorf("%d known addresses", n)
+		}
+		if !th.isKnown(pair{"alice", "10.0.0.23"}, time.Now()) || th.isKnown(pair{"alice", "10.0.0.0"}, time.Now()) {
+			t.Error("not the last ones")
+		}
+		time.Sleep(knownLifetime)
+		if th.isKnown(pair{"alice", "10.0.0.23"}, time.Now()) {
+			t.Error("known for ever")
+		}
+	})
+}
+
+// Who floods the table with names of no one does not push out what it knows of
+// an account under attack.
+func TestFloodDoesNotFlushTheThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle()
+		th.pairs.limit, th.accounts.limit, th.addresses.limit, th.turns.limit = 200, 200, 200, 200
+		for range 12 {
+			for fail(th, "alice", home) > 0 {
+				time.Sleep(time.Second)
+			}
+		}
+		for i := range 50_000 {
+			fail(th, fmt.Sprint("user", i), fmt.Sprintf("10.%d.%d.1", i/250, i%250))
+		}
+		if n := len(th.pairs.entries); n > 200 {
+			t.Errorf("%d entries", n)
+		}
+		if fail(th, "alice", home) == 0 {
+			t.Error("the streak was flushed")
+		}
+	})
+}
+
+func TestWhatIsOneAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "192.0.2.1:1234": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "[2001:db8:1:2::9]:443": "2001:db8:1:2::/64", "2001:db8:1:3::9": "2001:db8:1:3::/64",
+		"fe80::1%eth0": "fe80::/64", "": "", "@": "", "example.org": "",
+	} {
+		if got := networkOf(address); got != want {
+			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+	}
+}
