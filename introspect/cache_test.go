@@ -183,8 +183,12 @@ func TestCacheForgetDuringLookUp(t *testing.T) {
 func TestCacheBound(t *testing.T) {
 	next := &countingIntrospector{answer: readPayload(t)}
 	cache := NewCache(next, 1024)
+	for i := range cache.shards {
+		cache.shards[i].readyLimit = 4
+	}
 	used := unsigned(0)
 	for i := range 20_000 {
+		_ = must(cache.Introspect(t.Context(), unsigned(i)))
 		_ = must(cache.Introspect(t.Context(), unsigned(i)))
 		if i%5 == 0 {
 			_ = must(cache.Introspect(t.Context(), used))
@@ -303,4 +307,20 @@ func heap() int64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
+}
+
+// Two digests that begin alike are two tokens.
+func TestCacheComparesTheWholeDigest(t *testing.T) {
+	cache := NewCache(nil, 100)
+	shard := &cache.shards[0]
+	one, two := cacheKey{31: 1}, cacheKey{31: 2}
+	facts := &Token{Subject: "bob", Expiry: time.Now().Add(time.Hour)}
+	shard.store(&one, "a", facts, func() bool { return true })
+	if shard.find(&one, "a") == nil || shard.find(&two, "b") != nil {
+		t.Error("a token was taken for another one")
+	}
+	shard.store(&two, "b", facts, func() bool { return true })
+	if shard.find(&one, "a") != nil || shard.find(&two, "b") == nil || cache.Len() != 1 {
+		t.Error("the second of two such tokens did not take the place")
+	}
 }

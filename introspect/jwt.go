@@ -93,6 +93,31 @@ func NewJWT(config JWTConfig) (*JWT, error) {
 // is not an active token of the issuer, and ErrUnavailable when the keys cannot
 // be had.
 func (j *JWT) Introspect(ctx context.Context, token string) (*Token, error) {
+	payload, err := j.verify(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return j.parseClaims(payload)
+}
+
+// VerifyJWS returns the payload of a JWT of another type than an access token,
+// such as an ID token that comes back as a hint. The form of the token, its typ,
+// its key and its signature are judged as strictly as those of access tokens,
+// and the payload is an object without repeated members; no claim is judged, not
+// even exp. The errors are those of Introspect.
+func VerifyJWS(ctx context.Context, token, typ string, keys KeySet) (payload []byte, err error) {
+	j := &JWT{JWTConfig{Keys: keys, Types: []string{mediaType(typ)}}}
+	if payload, err = j.verify(ctx, token); err != nil {
+		return nil, err
+	}
+	if _, err := parseObject(payload); err != nil {
+		return nil, &InactiveError{Reason: "the payload of the token is not strict JSON", Cause: err}
+	}
+	return payload, nil
+}
+
+// verify returns the payload of a token whose signature is good.
+func (j *JWT) verify(ctx context.Context, token string) ([]byte, error) {
 	parts, err := splitJWS(token)
 	if err != nil {
 		return nil, err
@@ -116,7 +141,7 @@ func (j *JWT) Introspect(ctx context.Context, token string) (*Token, error) {
 	if err := verifySignature(key, []byte(parts.signed), parts.signature); err != nil {
 		return nil, inactive("the signature of the token does not verify")
 	}
-	return j.parseClaims(parts.payload)
+	return parts.payload, nil
 }
 
 // jwsParts are the parts of a JWS in compact serialization (RFC 7515 §7.1).
@@ -178,7 +203,7 @@ func (j *JWT) parseHeader(data []byte) (joseHeader, error) {
 		}
 	}
 	if typ, ok := members["typ"].str(); !ok || !slices.Contains(j.config.Types, mediaType(typ)) {
-		return joseHeader{}, inactive("the typ of the token is not that of an access token")
+		return joseHeader{}, inactive("the typ of the token is not the one that is expected here")
 	}
 	var header joseHeader
 	var ok bool

@@ -72,7 +72,7 @@ const (
 	badParts     = "the token is not a signed JWT of three parts"
 	badPayload   = "the payload of the token is not a plain claims set"
 	badSignature = "the signature of the token does not verify"
-	badType      = "the typ of the token is not that of an access token"
+	badType      = "the typ of the token is not the one that is expected here"
 	otherAlg     = "the alg of the token is not that of its key"
 	unknownKey   = "the token is signed with a key that the issuer does not have"
 	tooLong      = "the token is too long"

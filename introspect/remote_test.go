@@ -51,6 +51,7 @@ func TestRemoteAnswers(t *testing.T) {
 		{`[]`, 200, ErrUnavailable},
 		{``, 200, ErrUnavailable},
 		{`{"active":true,"x":"` + strings.Repeat("x", 64<<10) + `"}`, 200, ErrUnavailable},
+		{`{"active":true}` + strings.Repeat(" ", 64<<10), 200, ErrUnavailable},
 		{`{"active":true}`, 201, ErrUnavailable},
 		{`{"active":true}`, 302, ErrUnavailable},
 		{`{"active":false}`, 401, ErrUnavailable}, // our credentials are wrong, not the token
@@ -172,7 +173,10 @@ func TestRemoteBounds(t *testing.T) {
 		if got := server.count(); got != 1+2 {
 			t.Errorf("%d questions at a time, want 2", got-1)
 		}
-		if got := len(remote.asked); got != 2*waitingPerTurn {
+		remote.mu.Lock()
+		got := len(remote.asked)
+		remote.mu.Unlock()
+		if got != 2*waitingPerTurn {
 			t.Errorf("%d questions wait, want %d", got, 2*waitingPerTurn)
 		}
 		group.Wait()
@@ -180,6 +184,7 @@ func TestRemoteBounds(t *testing.T) {
 			t.Errorf("waited %v", waited)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(remote.asked) != 0 || len(remote.active.byToken) > 10 {
 			t.Errorf("%d questions and %d answers are kept", len(remote.asked), len(remote.active.byToken))
 		}
@@ -195,9 +200,10 @@ func TestRemoteForget(t *testing.T) {
 		remote := newTestRemote(server, RemoteConfig{})
 		_ = must(remote.Introspect(t.Context(), "known"))
 		go remote.Introspect(t.Context(), "asked")
+		go remote.Introspect(t.Context(), "answered-since")
 		synctest.Wait()
 		remote.Forget(func(token *Token) bool { return token.Subject == "bob" })
-		for _, token := range []string{"known", "asked"} {
+		for _, token := range []string{"known", "asked", "answered-since"} {
 			before := server.count()
 			remote.Introspect(t.Context(), token)
 			if server.count() != before+1 {

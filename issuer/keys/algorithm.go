@@ -47,6 +47,19 @@ func (a Algorithm) generate() (crypto.Signer, error) {
 	return nil, a.Validate()
 }
 
+// fits tells whether the algorithm can be used with a key (RFC 7518 §3.1).
+func (a Algorithm) fits(public crypto.PublicKey) bool {
+	switch public := public.(type) {
+	case *ecdsa.PublicKey:
+		return a == ES256 && public.Curve == elliptic.P256()
+	case ed25519.PublicKey:
+		return a == EdDSA
+	case *rsa.PublicKey:
+		return (a == RS256 || a == PS256) && public.N.BitLen() >= rsaBits
+	}
+	return false
+}
+
 // Validate tells whether a is one of Algorithms.
 func (a Algorithm) Validate() error {
 	switch a {

@@ -98,5 +98,8 @@ func (r record) private() (crypto.Signer, error) {
 	if err != nil || kid != r.ID {
 		return nil, errors.Join(fmt.Errorf("%w: signing key %s", storage.ErrDamaged, r.ID), err)
 	}
-	return signer, r.Algorithm.Validate()
+	if !r.Algorithm.fits(signer.Public()) {
+		return nil, fmt.Errorf("%w: signing key %s is none for %q", storage.ErrDamaged, r.ID, string(r.Algorithm))
+	}
+	return signer, nil
 }

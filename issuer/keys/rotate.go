@@ -55,28 +55,40 @@ func (r *Ring) Maintain(ctx context.Context) error {
 	return r.maintain(ctx)
 }
 
-// Rotate makes a new key. It signs after the policy's PublishAhead, or at once
-// if immediately is set: then verifiers that cached the JWKS refuse its tokens
+// Rotate makes a new key. It signs after the policy's PublishAhead, or within a
+// second if immediately is set: then verifiers that cached the JWKS refuse its tokens
 // until they fetch it again. A key that is published but not yet in use is not
 // made again: it is the next one already, and immediately brings it forward.
 func (r *Ring) Rotate(ctx context.Context, immediately bool) error {
 	r.change.Lock()
 	defer r.change.Unlock()
 	return r.update(ctx, func(now time.Time, keys []record) ([]record, error) {
+		last := len(keys) - 1
+		waiting := last >= 0 && keys[last].ActiveFrom.After(now)
+		if waiting && !immediately {
+			return keys, nil
+		}
 		activeFrom := now.Add(r.policy.PublishAhead)
 		if immediately {
-			activeFrom = now
+			activeFrom = nextSecond(now, keys)
 		}
-		if last := len(keys) - 1; last >= 0 && keys[last].ActiveFrom.After(now) {
-			if !immediately {
-				return keys, nil
-			}
-			keys[last].ActiveFrom = activeFrom.UTC().Truncate(time.Second)
+		if waiting {
+			keys[last].ActiveFrom = activeFrom
 			return keys, nil
 		}
 		next, err := newRecord(r.policy.Algorithm, activeFrom, r.policy.MaxLifetime)
 		return append(keys, next), err
 	})
+}
+
+// nextSecond is now, to the second, or the second after it if a key took over
+// in this one: between two keys of one second their ids would decide.
+func nextSecond(now time.Time, keys []record) time.Time {
+	second := now.UTC().Truncate(time.Second)
+	if slices.ContainsFunc(keys, func(k record) bool { return k.ActiveFrom.Equal(second) }) {
+		return second.Add(time.Second)
+	}
+	return second
 }
 
 // maintain holds the change lock.
@@ -138,6 +150,7 @@ func (r *Ring) update(ctx context.Context, change func(time.Time, []record) ([]r
 		if after, err = change(time.Now(), slices.Clone(before)); err != nil {
 			return err
 		}
+		sortByActivation(after)
 		return replace(tx, r.issuer, before, after)
 	})
 	if err != nil {
