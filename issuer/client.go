@@ -34,8 +34,14 @@ type ClientMetadata struct {
 	// Type is Confidential or Public (RFC 6749 §2.1); only the first has secrets.
 	Type string `json:"client_type"`
 
-	GrantTypes   []string `json:"grant_types,omitempty"`
+	GrantTypes []string `json:"grant_types,omitempty"`
+
+	// RedirectURIs are where answers to authorization requests may go: compared
+	// character for character, but for the port on loopback hosts.
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
+
+	// PostLogoutRedirectURIs are where the browser may go after signing out.
+	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
 
 	// Scope is all the client may be granted, and what it is granted when it
 	// does not ask for anything in particular.
@@ -44,6 +50,18 @@ type ClientMetadata struct {
 	// Resources the client may have tokens for; when empty, those that the
 	// issuer protects.
 	Resources []string `json:"resources,omitempty"`
+
+	// PKCEOptional lets a confidential client do without PKCE, for client
+	// software that cannot do it.
+	PKCEOptional bool `json:"pkce_optional,omitempty"`
+
+	// ShortCodeVerifier accepts verifiers from 32 characters on, where RFC 7636
+	// §4.1 demands 43.
+	ShortCodeVerifier bool `json:"short_code_verifier,omitempty"`
+
+	// RefreshTokenAlways gives a refresh token though offline_access was not
+	// asked for, for OAuth clients that do not know it.
+	RefreshTokenAlways bool `json:"refresh_token_always,omitempty"`
 
 	// Disabled takes every right from the client without forgetting it.
 	Disabled bool `json:"disabled,omitempty"`
@@ -117,7 +135,11 @@ func (c *Client) hasSecret(secret string, now time.Time) bool {
 }
 
 // MayUse tells whether the client is registered for a grant type.
-func (c *Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
+func (c *Client) MayUse(grantType string) bool { return c.mayUse(grantType) }
+
+func (m *ClientMetadata) mayUse(grantType string) bool {
+	return slices.Contains(m.GrantTypes, grantType)
+}
 
 // validate holds metadata against what this issuer can do, so that a mistake is
 // seen when it is made and not by the client's first user.
@@ -142,9 +164,32 @@ func (m *ClientMetadata) validate(config *Config) error {
 			return fmt.Errorf("scope %q is not declared by the issuer, which has: %s", token, config.scopeNames())
 		}
 	}
+	if err := m.validateRedirects(); err != nil {
+		return err
+	}
 	for _, resource := range m.Resources {
 		if err := validateResource(resource); err != nil {
 			return fmt.Errorf("resource %q: want an absolute URI without fragment", resource)
+		}
+	}
+	return nil
+}
+
+// validateRedirects: a client that people sign in for needs somewhere to be
+// answered, and each place must be a safe one.
+func (m *ClientMetadata) validateRedirects() error {
+	if m.mayUse(grantTypeAuthorizationCode) && len(m.RedirectURIs) == 0 {
+		return errors.New("a client with the grant type authorization_code needs a redirect URI")
+	}
+	if m.PKCEOptional && m.Type == Public {
+		return errors.New("PKCE cannot be optional for a public client: nothing else protects its codes")
+	}
+	if m.RefreshTokenAlways && !m.mayUse(grantTypeRefreshToken) {
+		return errors.New("a client that always gets a refresh token needs the grant type refresh_token")
+	}
+	for _, uri := range slices.Concat(m.RedirectURIs, m.PostLogoutRedirectURIs) {
+		if err := validateRedirectURI(uri); err != nil {
+			return err
 		}
 	}
 	return nil

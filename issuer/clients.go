@@ -64,6 +64,7 @@ func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client
 	if metadata.Type == "" {
 		metadata.Type = Confidential
 	}
+	metadata.fillScope()
 	if err := metadata.validate(&i.config); err != nil {
 		return nil, "", err
 	}
@@ -89,6 +90,18 @@ func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client
 		return nil, "", err
 	}
 	return client, secret, nil
+}
+
+// fillScope: a client that people sign in for and that names no scope can tell
+// who they are, and stay connected if it may refresh.
+func (m *ClientMetadata) fillScope() {
+	if len(m.Scope) > 0 || !m.mayUse(grantTypeAuthorizationCode) {
+		return
+	}
+	m.Scope = Scope{scopeOpenID, scopeProfile, scopeEmail}
+	if m.mayUse(grantTypeRefreshToken) {
+		m.Scope = append(m.Scope, scopeOfflineAccess)
+	}
 }
 
 // RemoveClient forgets a client and ends every token it holds.

@@ -13,12 +13,19 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
 
 // Defaults of a Config.
 const (
 	DefaultAccessTokenLifetime = time.Hour
 	DefaultKeyRotation         = 90 * 24 * time.Hour
+
+	DefaultRefreshTokenLifetime     = 30 * 24 * time.Hour
+	DefaultRefreshTokenIdleLifetime = 14 * 24 * time.Hour
+	DefaultRefreshTokenGrace        = 5 * time.Second
+	DefaultSessionLifetime          = 12 * time.Hour
 
 	// jwksMaxAge is for how long others may cache the JWKS; a new key is
 	// published for twice as long before it signs.
@@ -55,7 +62,32 @@ type Config struct {
 
 	AccessTokenLifetime time.Duration  // default one hour
 	SigningAlgorithm    keys.Algorithm // default ES256
-	KeyRotation         time.Duration  // age at which a signing key is replaced, default 90 days
+
+	// Refresh tokens die when the sign-in they came from is RefreshTokenLifetime
+	// old (default 30 days), or unused for RefreshTokenIdleLifetime (14 days).
+	// For RefreshTokenGrace (5 seconds) a used one may be sent again and gets the
+	// same successor, for answers that were lost; negative is none.
+	RefreshTokenLifetime     time.Duration
+	RefreshTokenIdleLifetime time.Duration
+	RefreshTokenGrace        time.Duration
+
+	// SessionLifetime is how long a sign-in lasts (12 hours).
+	SessionLifetime time.Duration
+
+	// LocalLogin lets people sign in with a password that is kept here.
+	LocalLogin bool
+
+	// Upstreams are providers where people may sign in.
+	Upstreams []upstream.Config
+
+	// CaddyUser, if set, returns the user that the web server has established
+	// for a request, or "". It must not believe anything a client can send.
+	CaddyUser func(*http.Request) string
+
+	// Pages says how the pages look. Its BasePath and HTTPS are set by New.
+	Pages pages.Options
+
+	KeyRotation time.Duration // age at which a signing key is replaced, default 90 days
 
 	// Logger gets refusals (debug), failures (error) and the audit trail
 	// (info). Nothing it gets holds a secret or a token.
@@ -74,14 +106,23 @@ type ScopeConfig struct {
 
 // withDefaults fills in what was left out.
 func (c Config) withDefaults() Config {
-	if c.AccessTokenLifetime == 0 {
-		c.AccessTokenLifetime = DefaultAccessTokenLifetime
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&c.AccessTokenLifetime, DefaultAccessTokenLifetime},
+		{&c.RefreshTokenLifetime, DefaultRefreshTokenLifetime},
+		{&c.RefreshTokenIdleLifetime, DefaultRefreshTokenIdleLifetime},
+		{&c.RefreshTokenGrace, DefaultRefreshTokenGrace},
+		{&c.SessionLifetime, DefaultSessionLifetime},
+		{&c.KeyRotation, DefaultKeyRotation},
+	} {
+		if *d.value == 0 {
+			*d.value = d.fallback
+		}
 	}
 	if c.SigningAlgorithm == "" {
 		c.SigningAlgorithm = keys.ES256
-	}
-	if c.KeyRotation == 0 {
-		c.KeyRotation = DefaultKeyRotation
 	}
 	if c.Resources == nil {
 		c.Resources = func() []string { return nil }
@@ -116,6 +157,12 @@ func (c Config) Validate() error {
 	if c.AccessTokenLifetime < minTokenLifetime || c.AccessTokenLifetime > maxTokenLifetime {
 		return fmt.Errorf("access token lifetime %s: want %s to %s", c.AccessTokenLifetime, minTokenLifetime, maxTokenLifetime)
 	}
+	if c.RefreshTokenLifetime < time.Minute || c.RefreshTokenIdleLifetime < time.Minute || c.SessionLifetime < time.Minute {
+		return errors.New("refresh token and session lifetimes: want a minute or more")
+	}
+	if c.RefreshTokenGrace > time.Minute {
+		return fmt.Errorf("refresh token grace %s: want a minute or less; in it a stolen token can be used beside the real one", c.RefreshTokenGrace)
+	}
 	if c.KeyRotation < minKeyRotation {
 		return fmt.Errorf("key rotation every %s: want %s or more", c.KeyRotation, minKeyRotation)
 	}
@@ -135,6 +182,9 @@ func (c *Config) validateScopes() error {
 	for _, scope := range c.Scopes {
 		if !validScopeToken(scope.Name) {
 			return fmt.Errorf("scope %q: RFC 6749 section 3.3 allows printable ASCII without space, quote and backslash", scope.Name)
+		}
+		if personalScopes.Has(scope.Name) {
+			continue // declared to describe it
 		}
 		if seen[scope.Name] {
 			return fmt.Errorf("scope %q is declared twice", scope.Name)
@@ -203,13 +253,16 @@ func isLoopback(host string) bool {
 }
 
 func (c *Config) hasScope(name string) bool {
-	return slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
+	return personalScopes.Has(name) || slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
 }
 
+// scopeNames lists every scope there is, those of OpenID Connect first.
 func (c *Config) scopeNames() Scope {
-	names := make(Scope, len(c.Scopes))
-	for i, s := range c.Scopes {
-		names[i] = s.Name
+	names := slices.Clone(personalScopes)
+	for _, s := range c.Scopes {
+		if !names.Has(s.Name) {
+			names = append(names, s.Name)
+		}
 	}
 	return names
 }

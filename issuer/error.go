@@ -112,7 +112,7 @@ func (i *Issuer) writeError(w http.ResponseWriter, r *http.Request, err error) {
 		level = slog.LevelError
 	}
 	i.config.Logger.LogAttrs(r.Context(), level, "request refused",
-		slog.String("endpoint", r.URL.Path), slog.String("error", string(e.Code)),
+		slog.String("endpoint", loggable(r.URL.Path)), slog.String("error", string(e.Code)),
 		slog.String("description", e.Description), slog.Any("cause", e.cause))
 
 	header := w.Header()

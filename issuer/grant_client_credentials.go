@@ -5,7 +5,7 @@ package issuer
 // is stored, so nothing but the signature costs time; and no refresh token is
 // given (§4.4.3), since the client can ask again.
 func (i *Issuer) proveClientCredentials(r *tokenRequest) (*approval, error) {
-	scope, err := requestedScope(r.get("scope"), r.client.Scope)
+	scope, err := requestedScope(r.get("scope"), r.client.Scope.Without(personalScopes))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
 
 // Issuer is an OAuth 2.0 authorization server and OpenID provider. It is an
@@ -17,6 +20,9 @@ type Issuer struct {
 	declared map[string]*Client
 	routes   map[string]endpoint
 	metadata []byte
+
+	pages     *pages.Pages
+	upstreams []*upstream.Provider
 }
 
 // New makes an issuer on a state. It loads the issuer's keys and revocations
@@ -32,6 +38,9 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 		client.Declared = true
 		i.declared[client.ID] = &client
 	}
+	if err := i.prepareSignIn(); err != nil {
+		return nil, err
+	}
 	var err error
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
@@ -41,23 +50,60 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	return i, nil
 }
 
+// prepareSignIn makes what people see, and the providers where they may sign in.
+func (i *Issuer) prepareSignIn() (err error) {
+	look := i.config.Pages
+	look.BasePath, look.HTTPS = i.basePath(), i.secure()
+	look.RenderFailed = func(r *http.Request, page string, err error) {
+		i.config.Logger.ErrorContext(r.Context(), "a page could not be rendered", "page", page, "error", err)
+	}
+	if i.pages, err = pages.New(look); err != nil {
+		return fmt.Errorf("issuer %s: pages: %w", i.config.URL, err)
+	}
+	for _, config := range i.config.Upstreams {
+		provider, err := upstream.New(config)
+		if err != nil {
+			return fmt.Errorf("issuer %s: upstream: %w", i.config.URL, err)
+		}
+		if i.upstream(provider.ID()) != nil {
+			return fmt.Errorf("issuer %s: upstream %s is configured twice", i.config.URL, provider.ID())
+		}
+		i.upstreams = append(i.upstreams, provider)
+	}
+	return nil
+}
+
 // URL is the issuer identifier.
 func (i *Issuer) URL() string { return i.config.URL }
 
 // endpoint is one place of the issuer's surface.
 type endpoint struct {
-	methods []string
-	serve   http.HandlerFunc
+	methods     []string
+	serve       http.HandlerFunc
+	crossOrigin bool // see cross_origin.go
 }
 
 // surface lists every path that the issuer answers. There is no other.
 func (i *Issuer) surface() map[string]endpoint {
 	post, get := []string{http.MethodPost}, []string{http.MethodGet, http.MethodHead}
+	both := []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	base := i.basePath()
 	routes := map[string]endpoint{
-		base + "/token":      {post, i.serveToken},
-		base + "/introspect": {post, i.serveIntrospection},
-		base + "/revoke":     {post, i.serveRevocation},
+		base + "/token":      {post, i.serveToken, true},
+		base + "/introspect": {post, i.serveIntrospection, false},
+		base + "/revoke":     {post, i.serveRevocation, true},
+		base + "/userinfo":   {both, i.serveUserinfo, true},
+
+		base + "/authorize":   {both, i.show(i.serveAuthorize), false},
+		base + "/login":       {both, i.show(i.serveLogin), false},
+		base + "/consent":     {both, i.show(i.serveConsent), false},
+		base + "/account":     {both, i.show(i.serveAccount), false},
+		base + "/end-session": {both, i.show(i.serveEndSession), false},
+	}
+	for _, provider := range i.upstreams {
+		// One for each, so that no provider can answer for another (RFC 9700
+		// §4.4.2.1).
+		routes[base+callbackPath(provider)] = endpoint{get, i.show(i.serveCallback(provider)), false}
 	}
 	// Metadata stands where RFC 8414 §3.1 puts it (well-known inserted before
 	// the issuer's path), where OpenID Connect Discovery §4 puts it (appended),
@@ -67,10 +113,10 @@ func (i *Issuer) surface() map[string]endpoint {
 		if prefix != base+"/.well-known/" {
 			suffix = base
 		}
-		routes[prefix+"openid-configuration"+suffix] = endpoint{get, i.serveMetadata}
-		routes[prefix+"oauth-authorization-server"+suffix] = endpoint{get, i.serveMetadata}
+		routes[prefix+"openid-configuration"+suffix] = endpoint{get, i.serveMetadata, true}
+		routes[prefix+"oauth-authorization-server"+suffix] = endpoint{get, i.serveMetadata, true}
 	}
-	routes[base+"/.well-known/jwks.json"] = endpoint{get, i.serveJWKS}
+	routes[base+"/.well-known/jwks.json"] = endpoint{get, i.serveJWKS, true}
 	return routes
 }
 
@@ -85,6 +131,9 @@ func (i *Issuer) basePath() string {
 
 // find returns the endpoint at a path, with or without a slash at its end.
 func (i *Issuer) find(path string) (endpoint, bool) {
+	if strings.HasPrefix(path, i.basePath()+"/assets/") {
+		return endpoint{[]string{http.MethodGet, http.MethodHead}, i.pages.ServeAsset, false}, true
+	}
 	e, ok := i.routes[path]
 	if !ok && len(path) > 1 {
 		e, ok = i.routes[strings.TrimSuffix(path, "/")]
@@ -115,6 +164,13 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notFound.status = http.StatusNotFound
 		i.writeError(w, r, notFound)
 		return
+	}
+	if e.crossOrigin {
+		allowCrossOrigin(w.Header())
+		if isPreflight(r) {
+			servePreflight(w, e.methods)
+			return
+		}
 	}
 	for _, method := range e.methods {
 		if r.Method == method {

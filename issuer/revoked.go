@@ -21,6 +21,7 @@ const (
 	revokedToken         = "token"         // one token, by its jti
 	revokedAuthorization = "authorization" // all that came of one authorization
 	revokedClient        = "client"        // every token of a client
+	revokedSubject       = "subject"       // every token that speaks for a person
 )
 
 // revocation ends tokens before they expire. It is a record because tokens are
@@ -28,9 +29,9 @@ const (
 type revocation struct {
 	what, id string
 
-	// Before is when it happened. Of a client, tokens issued in or before that
-	// second end, so that a client made anew under an old id can work; of a token
-	// or an authorization everything ends, whatever its time says.
+	// Before is when it happened. Of a client or a person, tokens issued in or
+	// before that second end, so that later ones can be good; of a token or an
+	// authorization everything ends, whatever its time says.
 	Before time.Time `json:"before"`
 	// Expiry is when the last token it ends has expired; the record goes then.
 	Expiry time.Time `json:"expiry"`
@@ -63,8 +64,13 @@ func (x *revokedIndex) covers(token *introspect.Token) bool {
 			return true
 		}
 	}
-	client, ok := x.all[revokedID{revokedClient, token.ClientID}]
-	return ok && !token.IssuedAt.After(client.Before)
+	return x.coversOlder(revokedClient, token.ClientID, token.IssuedAt) || x.coversOlder(revokedSubject, token.Subject, token.IssuedAt)
+}
+
+// coversOlder: a client or a person can have new tokens after the revocation.
+func (x *revokedIndex) coversOlder(what, id string, issued time.Time) bool {
+	r, ok := x.all[revokedID{what, id}]
+	return ok && !issued.After(r.Before)
 }
 
 func (x *revokedIndex) add(r revocation) {
@@ -136,10 +142,12 @@ func putRevocation(tx storage.Tx, issuer string, r revocation) error {
 	return tx.Put(kindRevoked, r.key(issuer), value, r.Expiry)
 }
 
-// enforce puts a committed revocation in force.
-func (i *Issuer) enforce(r revocation) {
-	i.realm.revoked.add(r)
-	i.realm.verified.Forget(i.realm.revoked.covers)
+// enforce puts committed revocations in force. Verified tokens that they end are
+// dropped from memory later, by upkeep: the index is asked on every request.
+func (i *Issuer) enforce(committed ...revocation) {
+	for _, r := range committed {
+		i.realm.revoked.add(r)
+	}
 }
 
 // revokeToken ends one token.

@@ -10,6 +10,19 @@ import (
 // twice. In JSON it is the space-delimited string that the RFCs use.
 type Scope []string
 
+// The scopes of OpenID Connect Core §5.4 and §11. Every issuer has them; they
+// are about people, so only grants that a person takes part in give them.
+const (
+	scopeOpenID        = "openid"
+	scopeProfile       = "profile"
+	scopeEmail         = "email"
+	scopePhone         = "phone"
+	scopeAddress       = "address"
+	scopeOfflineAccess = "offline_access"
+)
+
+var personalScopes = Scope{scopeOpenID, scopeProfile, scopeEmail, scopePhone, scopeAddress, scopeOfflineAccess}
+
 // ParseScope splits a scope parameter. Spaces at its ends and doubled ones are
 // forgiven, because clients send them. ok is false when a token has a character
 // that RFC 6749 §3.3 forbids.
@@ -60,6 +73,17 @@ func (s Scope) Intersect(other Scope) Scope {
 		}
 	}
 	return both
+}
+
+// Without returns the tokens of s that other does not have.
+func (s Scope) Without(other Scope) Scope {
+	var rest Scope
+	for _, token := range s {
+		if !other.Has(token) {
+			rest = append(rest, token)
+		}
+	}
+	return rest
 }
 
 // String is the space-delimited form.

@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
 const (
@@ -40,6 +41,8 @@ type realm struct {
 	keys     *keys.Ring
 	revoked  revokedIndex
 	verified *introspect.Cache
+	seal     *sealer
+	users    *users.Users
 
 	loading sync.Mutex
 	loaded  bool
@@ -67,6 +70,11 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	if err := r.revoked.load(ctx, s.Storage, url); err != nil {
 		return nil, fmt.Errorf("load the revocations of %s: %w", url, err)
 	}
+	var err error
+	if r.seal, err = openSealer(ctx, s.Storage, url); err != nil {
+		return nil, err
+	}
+	r.users = users.New(s.Storage, url)
 	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}})
 	if err != nil {
 		return nil, err
@@ -97,6 +105,7 @@ func (s *State) upkeep(ctx context.Context) error {
 	var errs []error
 	for _, r := range s.loadedRealms() {
 		r.revoked.prune(time.Now())
+		r.verified.Forget(r.revoked.covers)
 		errs = append(errs, r.keys.Maintain(ctx))
 	}
 	_, err := s.Storage.Sweep(ctx, time.Now())

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -19,7 +20,9 @@ type grant struct {
 
 // grants is the table of grants, by grant_type.
 var grants = map[string]grant{
-	"client_credentials": {confidentialOnly: true, prove: (*Issuer).proveClientCredentials},
+	"client_credentials":       {confidentialOnly: true, prove: (*Issuer).proveClientCredentials},
+	grantTypeAuthorizationCode: {prove: (*Issuer).proveAuthorizationCode},
+	grantTypeRefreshToken:      {prove: (*Issuer).proveRefreshToken},
 }
 
 // GrantTypes lists the grant types that clients can be registered for.
@@ -39,6 +42,14 @@ type approval struct {
 	scope           Scope
 	audience        []string
 	authorizationID string
+
+	// refreshToken is one that the grant has stored already; empty: none.
+	refreshToken string
+
+	// authenticated is set where a person signed in, and nonce where the client
+	// sent one: what an ID token tells.
+	authenticated *Authorization
+	nonce         string
 }
 
 // tokenResponse is a successful answer (RFC 6749 §5.1).
@@ -47,6 +58,9 @@ type tokenResponse struct {
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int64  `json:"expires_in"`
 	Scope       Scope  `json:"scope,omitempty"`
+
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"` // OpenID Connect Core §3.1.3.3
 }
 
 // serveToken is the token endpoint (RFC 6749 §3.2).
@@ -83,16 +97,29 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, 
 		return nil, err
 	}
 	// 5. Write it down in a token.
-	token, lifetime, err := i.mintAccessToken(client, approved)
+	response, err := i.mint(r.Context(), client, approved)
 	if err != nil {
 		return nil, err
 	}
 	i.audit(r, "token_issued", slog.String("grant_type", grantType), slog.String("client_id", client.ID),
 		slog.String("subject", approved.subject), slog.String("scope", approved.scope.String()), slog.Any("audience", approved.audience))
-	return &tokenResponse{
-		AccessToken: token, TokenType: "Bearer", Scope: approved.scope,
-		ExpiresIn: seconds(lifetime),
-	}, nil
+	return response, nil
+}
+
+// mint makes the tokens that were approved.
+func (i *Issuer) mint(ctx context.Context, client *Client, approved *approval) (*tokenResponse, error) {
+	token, lifetime, err := i.mintAccessToken(client, approved)
+	if err != nil {
+		return nil, err
+	}
+	response := &tokenResponse{
+		AccessToken: token, TokenType: "Bearer", ExpiresIn: seconds(lifetime), Scope: approved.scope,
+		RefreshToken: approved.refreshToken,
+	}
+	if approved.authenticated != nil && approved.scope.Has(scopeOpenID) {
+		response.IDToken, err = i.mintIDToken(ctx, client, approved, token)
+	}
+	return response, err
 }
 
 // grantFor finds the grant and checks that the client may use it.

@@ -1,0 +1,155 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// Authorization is what a person granted to a client, once. Every token that
+// comes of it carries its ID, and none outlives it: to end it is to end them all.
+type Authorization struct {
+	ID       string   `json:"authorization_id"`
+	ClientID string   `json:"client_id"`
+	Subject  string   `json:"sub"`
+	Scope    Scope    `json:"scope"`
+	Audience []string `json:"audience"`
+
+	// How the person signed in, for ID tokens (OpenID Connect Core §2).
+	AuthTime time.Time `json:"auth_time"`
+	AMR      []string  `json:"amr,omitempty"`
+	ACR      string    `json:"acr,omitempty"`
+	Nonce    string    `json:"nonce,omitempty"`
+
+	// Session is the storage key of the browser session it was granted in.
+	// Signing out there ends the authorization, unless it is Offline.
+	Session string `json:"session,omitempty"`
+	Offline bool   `json:"offline,omitempty"`
+
+	Created time.Time `json:"created"`
+	// Expiry is when nothing that came of it is good any more.
+	Expiry time.Time `json:"expiry"`
+}
+
+func authorizationKey(issuer, id string) string { return issuer + " " + id }
+
+func authorizedByKey(issuer, subject, id string) string {
+	return issuer + " " + subject + " " + id
+}
+
+func putAuthorization(tx storage.Tx, issuer string, a *Authorization) error {
+	if err := putRecord(tx, kindAuthorization, authorizationKey(issuer, a.ID), a, a.Expiry); err != nil {
+		return err
+	}
+	return tx.Put(kindAuthorizedBy, authorizedByKey(issuer, a.Subject, a.ID), nil, a.Expiry)
+}
+
+// endAuthorization deletes an authorization and writes the revocation of its
+// access tokens, which the caller must enforce after the commit.
+func (i *Issuer) endAuthorization(tx storage.Tx, a *Authorization) (revocation, error) {
+	r := revocation{what: revokedAuthorization, id: a.ID, Before: now(), Expiry: i.lastExpiry()}
+	return r, errors.Join(
+		tx.Delete(kindAuthorization, authorizationKey(i.config.URL, a.ID)),
+		tx.Delete(kindAuthorizedBy, authorizedByKey(i.config.URL, a.Subject, a.ID)),
+		putRevocation(tx, i.config.URL, r),
+	)
+}
+
+// authorizationsOf returns what a person granted.
+func authorizationsOf(tx storage.Tx, issuer, subject string) ([]*Authorization, error) {
+	var ids []string
+	prefix := authorizedByKey(issuer, subject, "")
+	err := tx.List(kindAuthorizedBy, prefix, func(key string, _ []byte) error {
+		ids = append(ids, key[len(prefix):])
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*Authorization, 0, len(ids))
+	for _, id := range ids {
+		a, err := getRecord[Authorization](tx, kindAuthorization, authorizationKey(issuer, id))
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+		case err != nil:
+			return nil, err
+		default:
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+// endAuthorizations ends those of a person's authorizations that match, in one
+// transaction with whatever else belongs to it, and then their tokens.
+func (i *Issuer) endAuthorizations(ctx context.Context, subject string, match func(*Authorization) bool, also func(storage.Tx) error) error {
+	var ended []revocation
+	err := i.state.Storage.Update(ctx, func(tx storage.Tx) error {
+		ended = ended[:0]
+		all, err := authorizationsOf(tx, i.config.URL, subject)
+		if err != nil {
+			return err
+		}
+		for _, a := range all {
+			if !match(a) {
+				continue
+			}
+			r, err := i.endAuthorization(tx, a)
+			if err != nil {
+				return err
+			}
+			ended = append(ended, r)
+		}
+		if also == nil {
+			return nil
+		}
+		return also(tx)
+	})
+	if err != nil {
+		return err
+	}
+	i.enforce(ended...)
+	return nil
+}
+
+// Authorizations returns the authorizations in force, of one person or, with an
+// empty subject, of all, oldest first.
+func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*Authorization, error) {
+	var all []*Authorization
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		if subject != "" {
+			all, err = authorizationsOf(tx, i.config.URL, subject)
+			return err
+		}
+		all = all[:0]
+		return tx.List(kindAuthorization, authorizationKey(i.config.URL, ""), func(_ string, value []byte) error {
+			a, err := decodeRecord[Authorization](kindAuthorization, value)
+			all = append(all, a)
+			return err
+		})
+	})
+	slices.SortFunc(all, func(a, b *Authorization) int { return a.Created.Compare(b.Created) })
+	return all, err
+}
+
+// RevokeAuthorization ends an authorization and all its tokens. It returns an
+// error that is storage.ErrNotFound if there is none with that id.
+func (i *Issuer) RevokeAuthorization(ctx context.Context, id string) error {
+	var ended revocation
+	err := i.state.Storage.Update(ctx, func(tx storage.Tx) error {
+		a, err := getRecord[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, id))
+		if err != nil {
+			return err
+		}
+		ended, err = i.endAuthorization(tx, a)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	i.enforce(ended)
+	return nil
+}

@@ -1,0 +1,104 @@
+package issuer
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// codeLifetime is how long a client has to redeem a code (RFC 6749 §4.1.2 says
+// ten minutes at most; clients need one second).
+const codeLifetime = time.Minute
+
+// authorizationCode is what the answer to an authorization request stands for.
+// It is bound to the client, the redirect URI and the PKCE challenge.
+type authorizationCode struct {
+	Authorization Authorization `json:"authorization"` // as it will be, should the code be redeemed
+
+	RedirectURI   string `json:"redirect_uri"`
+	CodeChallenge string `json:"code_challenge,omitempty"`
+
+	Expiry time.Time `json:"expiry"`
+	// Redeemed is a field and not a deletion: a second redemption must be
+	// recognized as one, because it means that the code was stolen.
+	Redeemed bool `json:"redeemed,omitempty"`
+}
+
+// errCode is the answer to every code that cannot be redeemed by this client;
+// the cause, in the log, says why.
+func errCode(cause string) *Error {
+	return refuse(InvalidGrant, "the code is unknown, expired, used already, or was given to another client").because(errors.New(cause))
+}
+
+// redeemCode marks a code as used and writes the authorization that it stands
+// for. It checks everything before it writes anything; a replay ends what the
+// first redemption gave. replayed is then the revocation to enforce, and refused
+// the answer: both are results of a transaction that must commit.
+func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorizationCode, replayed *revocation, refused, err error) {
+	key, ok := handleKey(i.config.URL, r.get("code"))
+	if !ok {
+		return nil, nil, errCode("not a code"), nil
+	}
+	code, err = getRecord[authorizationCode](tx, kindCode, key)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, nil, errCode("unknown or expired"), nil
+	case err != nil:
+		return nil, nil, nil, err
+	}
+	granted := &code.Authorization
+	switch {
+	case granted.ClientID != r.client.ID:
+		return nil, nil, errCode("given to client " + granted.ClientID), nil
+	case code.Redeemed:
+		ended, err := i.endAuthorization(tx, granted)
+		return nil, &ended, errCode("replayed"), err
+	case !time.Now().Before(code.Expiry):
+		return nil, nil, errCode("expired"), nil
+	}
+	if err := checkRedemption(code, r); err != nil {
+		return nil, nil, err, nil
+	}
+	if err := i.checkGrantor(tx, granted); err != nil {
+		return nil, nil, err, nil
+	}
+	code.Redeemed = true
+	granted.Created = now()
+	// As long as anything it gave is good, a replay must be able to end it.
+	if err := putRecord(tx, kindCode, key, code, granted.Expiry); err != nil {
+		return nil, nil, nil, err
+	}
+	return code, nil, nil, putAuthorization(tx, i.config.URL, granted)
+}
+
+// checkRedemption holds a token request against the request that the code was
+// given for.
+func checkRedemption(code *authorizationCode, r *tokenRequest) error {
+	redirectURI := r.get("redirect_uri")
+	switch {
+	case redirectURI == "" && len(r.client.RedirectURIs) > 1:
+		return refuse(InvalidGrant, "redirect_uri is missing; this client has several, so it must repeat the one of the authorization request")
+	case redirectURI != "" && redirectURI != code.RedirectURI:
+		return refuse(InvalidGrant, "redirect_uri is not that of the authorization request")
+	}
+	if _, err := provenRedirectURI(r.client, code.RedirectURI, true); err != nil {
+		return refuse(InvalidGrant, "the redirect URI of the authorization request is no longer registered")
+	}
+	return checkVerifier(r.client, code.CodeChallenge, r.get("code_verifier"))
+}
+
+// narrowed returns the audience of a token: all that was granted, or of it what
+// was asked for (RFC 8707 §2.2).
+func narrowed(granted, asked []string) ([]string, error) {
+	if len(asked) == 0 {
+		return granted, nil
+	}
+	for _, resource := range asked {
+		if !slices.Contains(granted, resource) {
+			return nil, refuse(InvalidTarget, "resource may only name what the authorization is for")
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(asked))), nil
+}

@@ -1,0 +1,190 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// consentLifetime is how long an agreement is remembered without being renewed.
+const consentLifetime = 365 * 24 * time.Hour
+
+// consent is what a person has agreed to for a client, over all sign-ins.
+type consent struct {
+	Scope    Scope     `json:"scope"`
+	Audience []string  `json:"audience"`
+	Since    time.Time `json:"since"`
+	LastUsed time.Time `json:"last_used"`
+
+	clientID string // part of the key
+}
+
+func consentKey(issuer, subject, clientID string) string {
+	return issuer + " " + subject + " " + clientID
+}
+
+func putConsent(tx storage.Tx, issuer, subject, clientID string, c *consent) error {
+	return putRecord(tx, kindConsent, consentKey(issuer, subject, clientID), c, now().Add(consentLifetime))
+}
+
+// remembered returns what the person agreed to for the client; the zero consent
+// if nothing.
+func (i *Issuer) remembered(ctx context.Context, subject, clientID string) (c *consent, err error) {
+	err = i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		c, err = getRecord[consent](tx, kindConsent, consentKey(i.config.URL, subject, clientID))
+		return err
+	})
+	if errors.Is(err, storage.ErrNotFound) {
+		return new(consent), nil
+	}
+	return c, err
+}
+
+// covers tells whether nothing is asked for that was not agreed to.
+func (c *consent) covers(q *authorizationRequest) bool {
+	for _, resource := range q.audience {
+		if !slices.Contains(c.Audience, resource) {
+			return false
+		}
+	}
+	return !c.Since.IsZero() && c.Scope.Contains(q.scope)
+}
+
+// consentCovers tells whether the person need not be asked. They are asked again
+// where any program on their machine could pose as the client: a public client
+// that is answered on a loopback port or a private-use scheme (RFC 8252 §8.6).
+func (i *Issuer) consentCovers(ctx context.Context, q *authorizationRequest, subject string) (bool, error) {
+	if q.promptConsent || (q.client.Type == Public && loopbackOrPrivate(q.redirectURI)) {
+		return false, nil
+	}
+	c, err := i.remembered(ctx, subject, q.client.ID)
+	return err == nil && c.covers(q), err
+}
+
+// showConsent asks the person.
+func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *session) error {
+	before, err := i.remembered(r.Context(), s.Subject, q.client.ID)
+	if err != nil {
+		return err
+	}
+	sealed := i.sealed(t)
+	page := pages.Consent{
+		Action: i.path("/consent"), CSRF: i.csrf("consent "+t.ID, t.Browser, s), Transaction: sealed,
+		Client: clientName(q.client), ClientHost: redirectHost(q.redirectURI), User: s.user.Username,
+		Lifetime: i.config.AccessTokenLifetime, AlreadyGranted: !before.Since.IsZero(),
+		LanguageURL: i.path("/consent") + "?transaction=" + url.QueryEscape(sealed),
+		FormTargets: []string{q.redirectURI},
+	}
+	for _, name := range q.scope {
+		if name == scopeOfflineAccess {
+			page.Offline, page.OfflineFor = true, i.config.RefreshTokenIdleLifetime
+			continue
+		}
+		page.Scopes = append(page.Scopes, i.describeScope(name, !before.Scope.Has(name)))
+	}
+	for _, resource := range q.audience {
+		if resource != i.config.URL {
+			page.Resources = append(page.Resources, resource)
+		}
+	}
+	i.pages.Consent(w, r, http.StatusOK, page)
+	return nil
+}
+
+func (i *Issuer) describeScope(name string, added bool) pages.Scope {
+	scope := pages.Scope{Name: name, New: added}
+	for _, s := range i.config.Scopes {
+		if s.Name == name && s.Description != "" {
+			scope.Description = pages.Text{"": s.Description}
+		}
+	}
+	return scope
+}
+
+// serveConsent goes on with an authorization request after the sign-in (GET),
+// and takes the person's decision (POST).
+func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		t, err := i.resume(r, r.URL.Query().Get("transaction"))
+		if err != nil {
+			return err
+		}
+		return i.advance(w, r, t)
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	t, err := i.resume(r, f.get(pages.FieldTransaction))
+	if err != nil {
+		return err
+	}
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	if err := i.checkForm(r, f, "consent "+t.ID, s); err != nil {
+		return err
+	}
+	return i.decide(w, r, t, s, f.get(pages.FieldAction))
+}
+
+// decide carries out what the person decided.
+func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, s *session, action string) error {
+	q, err := i.parseAuthorizationRequest(r.Context(), t.Query)
+	if err != nil {
+		return i.answerError(w, r, err)
+	}
+	if q.needsSignIn(s, t.Started) {
+		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+	}
+	switch action {
+	case pages.ActionAllow:
+		given, err := i.remembered(r.Context(), s.Subject, q.client.ID)
+		if err != nil {
+			return err
+		}
+		given.add(q)
+		i.audit(r, "consent_given", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject), slog.String("scope", q.scope.String()))
+		return i.giveCode(w, r, t, q, s, given)
+	case pages.ActionDeny:
+		err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error { return i.spend(tx, t) })
+		if err != nil {
+			return err
+		}
+		i.audit(r, "consent_denied", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject))
+		return i.answerError(w, r, &redirectError{q, refuse(AccessDenied, "the person did not agree")})
+	case pages.ActionSwitchUser:
+		if err := i.endSession(r.Context(), s.Subject, s.key); err != nil {
+			return err
+		}
+		i.setCookie(w, "session", "")
+		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+	}
+	return refuse(InvalidRequest, "the form has no decision")
+}
+
+// add makes a new agreement part of what is remembered.
+func (c *consent) add(q *authorizationRequest) {
+	for _, name := range q.scope {
+		if !c.Scope.Has(name) {
+			c.Scope = append(c.Scope, name)
+		}
+	}
+	for _, resource := range q.audience {
+		if !slices.Contains(c.Audience, resource) {
+			c.Audience = append(c.Audience, resource)
+		}
+	}
+	if c.Since.IsZero() {
+		c.Since = now()
+	}
+	c.LastUsed = now()
+}

@@ -1,0 +1,171 @@
+package issuer
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+)
+
+// logoutRequest is a request to sign out (OpenID Connect RP-Initiated Logout §2).
+type logoutRequest struct {
+	client    *Client
+	subject   string // of the hint; empty without one
+	returnURI string // registered with the client; empty: none
+}
+
+// serveEndSession signs people out. Without proof that the client's user and the
+// person here are the same, they are asked first: any page could link here.
+func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
+	f, err := i.logoutForm(w, r)
+	if err != nil {
+		return err
+	}
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	q, err := i.parseLogout(r, f)
+	if err != nil {
+		return err
+	}
+	confirmed := r.Method == http.MethodPost && f.get(pages.FieldCSRF) != ""
+	if confirmed {
+		if err := i.checkForm(r, f, "logout", s); err != nil {
+			return err
+		}
+		if f.get(pages.FieldAction) == pages.ActionStay {
+			redirect(w, i.path("/account"))
+			return nil
+		}
+	}
+	switch {
+	case s == nil:
+		return i.afterLogout(w, r, q)
+	case confirmed, q.subject == s.Subject && navigated(r):
+		if err := i.endSession(r.Context(), s.Subject, s.key); err != nil {
+			return err
+		}
+		i.signedOut(w, r, s)
+		return i.afterLogout(w, r, q)
+	}
+	return i.confirmLogout(w, r, s, q, f)
+}
+
+// logoutForm reads the parameters of GET and of POST.
+func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (form, error) {
+	if r.Method == http.MethodPost {
+		f, err := readForm(w, r)
+		if err != nil {
+			return nil, err
+		}
+		if sealed := f.get(pages.FieldTransaction); sealed != "" {
+			var query string
+			if err := i.realm.seal.unseal("logout", sealed, &query); err != nil {
+				return nil, errForged
+			}
+			original, err := parseForm(query)
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range []string{pages.FieldCSRF, pages.FieldAction} {
+				original[name] = f[name]
+			}
+			return original, nil
+		}
+		return f, nil
+	}
+	return parseForm(r.URL.RawQuery)
+}
+
+// parseLogout checks what a client asks for. It may be sent back to only where
+// it is registered with (§3).
+func (i *Issuer) parseLogout(r *http.Request, f form) (*logoutRequest, error) {
+	q := new(logoutRequest)
+	clientID := f.get("client_id")
+	if hint := f.get("id_token_hint"); hint != "" {
+		subject, audience, err := i.hintedSubject(hint)
+		if err != nil {
+			return nil, refuse(InvalidRequest, "id_token_hint is not an ID token of this issuer").because(err)
+		}
+		if clientID != "" && clientID != audience {
+			return nil, refuse(InvalidRequest, "client_id is not the audience of id_token_hint")
+		}
+		q.subject, clientID = subject, audience
+	}
+	if clientID != "" {
+		client, err := i.Client(r.Context(), clientID)
+		if err != nil || client.Disabled {
+			return nil, refuse(InvalidRequest, "client_id names no client of this server").because(err)
+		}
+		q.client = client
+	}
+	if uri := f.get("post_logout_redirect_uri"); uri != "" {
+		if q.client == nil || !slices.Contains(q.client.PostLogoutRedirectURIs, uri) {
+			return nil, refuse(InvalidRequest, "post_logout_redirect_uri is not registered with the client, or the client is not named by client_id or id_token_hint")
+		}
+		q.returnURI = uri
+		if state := f.get("state"); state != "" {
+			separator := "?"
+			if strings.Contains(uri, "?") {
+				separator = "&"
+			}
+			q.returnURI += separator + url.Values{"state": {state}}.Encode()
+		}
+	}
+	return q, nil
+}
+
+// navigated tells whether a person's browser goes to the page, rather than
+// loading it as an image or ahead of time.
+func navigated(r *http.Request) bool {
+	if r.Method == http.MethodHead || r.Header.Get("Purpose") == "prefetch" || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+		return false
+	}
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return mode == "" || mode == "navigate"
+}
+
+// confirmLogout asks whether to sign out.
+func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *session, q *logoutRequest, f form) error {
+	delete(f, pages.FieldCSRF)
+	delete(f, pages.FieldAction)
+	sealed, err := i.realm.seal.seal("logout", url.Values(f).Encode())
+	if err != nil {
+		return err
+	}
+	page := pages.Logout{
+		Action: i.path("/end-session"), CSRF: i.csrf("logout", i.browser(w, r), s), Transaction: sealed, User: s.user.Username,
+	}
+	if q.client != nil {
+		page.Client = clientName(q.client)
+	}
+	if q.returnURI != "" {
+		page.FormTargets = []string{q.returnURI}
+	}
+	i.pages.Logout(w, r, http.StatusOK, page)
+	return nil
+}
+
+// signedOut removes the cookie of a session that has ended.
+func (i *Issuer) signedOut(w http.ResponseWriter, r *http.Request, s *session) {
+	i.setCookie(w, "session", "")
+	i.audit(r, "logout", slog.String("subject", s.Subject))
+}
+
+// afterLogout sends the browser back, or says that it is done.
+func (i *Issuer) afterLogout(w http.ResponseWriter, r *http.Request, q *logoutRequest) error {
+	if q.returnURI != "" {
+		redirect(w, q.returnURI)
+		return nil
+	}
+	page := pages.LoggedOut{LoginURL: i.path("/account"), LanguageURL: i.path("/account")}
+	if q.client != nil {
+		page.Client = clientName(q.client)
+	}
+	i.pages.LoggedOut(w, r, http.StatusOK, page)
+	return nil
+}

@@ -1,0 +1,58 @@
+package issuer
+
+import (
+	"log/slog"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// proveAuthorizationCode is the authorization code grant (RFC 6749 §4.1.3): a
+// person has granted something to the client, and the code proves it, once.
+func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
+	if r.get("code") == "" {
+		return nil, refuse(InvalidRequest, "code is missing")
+	}
+	var (
+		granted      *Authorization
+		audience     []string
+		refreshToken string
+		replayed     *revocation
+		refused      error
+	)
+	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+		var code *authorizationCode
+		code, replayed, refused, err = i.redeemCode(tx, r)
+		if refused != nil || err != nil {
+			return err
+		}
+		granted = &code.Authorization
+		if audience, err = narrowed(granted.Audience, r.all("resource")); err != nil {
+			return err
+		}
+		if refreshToken = ""; i.givesRefreshToken(r.client, granted) {
+			refreshToken = newHandle()
+			return i.putRefreshToken(tx, refreshToken, granted)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if replayed != nil {
+		i.enforce(*replayed)
+		i.audit(r.Request, "code_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.id))
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return &approval{
+		subject: granted.Subject, scope: granted.Scope, audience: audience, authorizationID: granted.ID,
+		refreshToken: refreshToken, authenticated: granted, nonce: granted.Nonce,
+	}, nil
+}
+
+// givesRefreshToken: only where a person consented to offline_access, or the
+// client is registered to get one in any case (OpenID Connect Core §11).
+func (i *Issuer) givesRefreshToken(client *Client, a *Authorization) bool {
+	return client.MayUse(grantTypeRefreshToken) && (a.Offline || client.RefreshTokenAlways)
+}

@@ -1,0 +1,61 @@
+package issuer
+
+import (
+	"log/slog"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+const grantTypeRefreshToken = "refresh_token"
+
+// proveRefreshToken is the refresh token grant (RFC 6749 §6), with rotation: each
+// refresh token is used once, and a second use ends the whole chain (RFC 9700
+// §4.14.2).
+func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
+	if r.get("refresh_token") == "" {
+		return nil, refuse(InvalidRequest, "refresh_token is missing")
+	}
+	var (
+		granted   *Authorization
+		approved  *approval
+		successor string
+		stolen    *revocation
+		refused   error
+	)
+	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+		granted, successor, stolen, refused, err = i.rotate(tx, r)
+		if refused != nil || err != nil {
+			return err
+		}
+		approved, err = refreshed(granted, r) // its refusal undoes the rotation
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if stolen != nil {
+		i.enforce(*stolen)
+		i.audit(r.Request, "refresh_token_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.id))
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	approved.refreshToken = successor
+	return approved, nil
+}
+
+// refreshed is what a refresh is good for: what was granted, or less if the
+// request asks for less; never more, and nothing that the client has lost since.
+func refreshed(granted *Authorization, r *tokenRequest) (*approval, error) {
+	scope, err := requestedScope(r.get("scope"), granted.Scope.Intersect(r.client.Scope))
+	if err != nil {
+		return nil, err
+	}
+	audience, err := narrowed(granted.Audience, r.all("resource"))
+	if err != nil {
+		return nil, err
+	}
+	return &approval{
+		subject: granted.Subject, scope: scope, audience: audience, authorizationID: granted.ID, authenticated: granted,
+	}, nil
+}

@@ -1,0 +1,111 @@
+package issuer
+
+import (
+	"errors"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// refreshToken is one link of a chain: each is used once and has one successor.
+// What it is good for stands in the authorization that it belongs to; a chain
+// whose authorization is gone is dead.
+type refreshToken struct {
+	AuthorizationID string `json:"authorization_id"`
+
+	// Used is when the token was first exchanged for its successor. A second
+	// use soon after is a lost answer, one later is a theft.
+	Used time.Time `json:"used,omitzero"`
+}
+
+// errRefreshToken is the answer to every refresh token that is not good; the
+// cause, in the log, says why.
+func errRefreshToken(cause string) *Error {
+	return refuse(InvalidGrant, "the refresh token is unknown, expired, revoked, used already, or was given to another client").because(errors.New(cause))
+}
+
+// putRefreshToken writes a refresh token that dies unused after the idle
+// lifetime, and with its authorization at the latest.
+func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *Authorization) error {
+	expiry := now().Add(i.config.RefreshTokenIdleLifetime)
+	if expiry.After(a.Expiry) {
+		expiry = a.Expiry
+	}
+	key, _ := handleKey(i.config.URL, handle)
+	return putRecord(tx, kindRefreshToken, key, refreshToken{AuthorizationID: a.ID}, expiry)
+}
+
+// rotate exchanges a refresh token for its successor. It checks everything
+// before it writes anything. A replay ends the authorization: stolen is then the
+// revocation to enforce, and refused the answer, of a transaction that must
+// commit.
+func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, successor string, stolen *revocation, refused, err error) {
+	presented := r.get("refresh_token")
+	key, ok := handleKey(i.config.URL, presented)
+	if !ok {
+		return nil, "", nil, errRefreshToken("not a refresh token"), nil
+	}
+	token, a, refused, err := i.findRefreshToken(tx, key, r.client)
+	if refused != nil || err != nil {
+		return nil, "", nil, refused, err
+	}
+	if !token.Used.IsZero() {
+		return i.repeat(tx, token, a, presented)
+	}
+	if refused := i.checkRefresh(tx, a, r); refused != nil {
+		return nil, "", nil, refused, nil
+	}
+	// To the nanosecond: the successor is derived from it.
+	token.Used = time.Now().UTC()
+	successor = i.realm.seal.successorOf(presented, token.Used)
+	return a, successor, nil, nil, errors.Join(
+		putRecord(tx, kindRefreshToken, key, token, a.Expiry), // kept, to recognize a replay
+		i.putRefreshToken(tx, successor, a),
+	)
+}
+
+// repeat answers a refresh token that was used before. Within the grace, and as
+// long as nobody has used the successor, it is a lost answer or a second tab,
+// and gets the same successor. Otherwise two parties hold the chain.
+func (i *Issuer) repeat(tx storage.Tx, token *refreshToken, a *Authorization, presented string) (*Authorization, string, *revocation, error, error) {
+	successor := i.realm.seal.successorOf(presented, token.Used)
+	if time.Since(token.Used) < i.config.RefreshTokenGrace {
+		key, _ := handleKey(i.config.URL, successor)
+		switch next, err := getRecord[refreshToken](tx, kindRefreshToken, key); {
+		case err == nil && next.Used.IsZero():
+			return a, successor, nil, nil, nil
+		case err != nil && !errors.Is(err, storage.ErrNotFound):
+			return nil, "", nil, nil, err
+		}
+	}
+	ended, err := i.endAuthorization(tx, a)
+	return nil, "", &ended, errRefreshToken("replayed"), err
+}
+
+// findRefreshToken returns a refresh token of the client and its authorization.
+func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *Client) (token *refreshToken, a *Authorization, refused, err error) {
+	token, err = getRecord[refreshToken](tx, kindRefreshToken, key)
+	if err == nil {
+		a, err = getRecord[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, token.AuthorizationID))
+	}
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, nil, errRefreshToken("unknown, expired or revoked"), nil
+	case err != nil:
+		return nil, nil, nil, err
+	case a.ClientID != client.ID:
+		return nil, nil, errRefreshToken("given to client " + a.ClientID), nil
+	}
+	return token, a, nil, nil
+}
+
+// checkRefresh: what may have changed since the authorization was given.
+func (i *Issuer) checkRefresh(tx storage.Tx, a *Authorization, r *tokenRequest) error {
+	switch {
+	case a.Created.Before(r.client.Created):
+		return errRefreshToken("given to an earlier client of the same id")
+	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(scopeOfflineAccess) && a.Scope.Has(scopeOfflineAccess)):
+		return errRefreshToken("the client may no longer have refresh tokens")
+	}
+	return i.checkGrantor(tx, a)
+}

@@ -1,0 +1,124 @@
+package issuer
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// kindSecret is the storage kind of the issuer's own symmetric secret.
+const kindSecret = "secret"
+
+// sealer protects what the issuer gives to a browser and gets back: nothing an
+// anonymous visitor does is a write, so what is known of an unfinished sign-in
+// travels in its forms.
+type sealer struct {
+	box       cipher.AEAD
+	csrf      []byte
+	successor []byte
+}
+
+// openSealer loads the issuer's secret, making it the first time.
+func openSealer(ctx context.Context, store storage.Storage, issuer string) (*sealer, error) {
+	var secret []byte
+	load := func(tx storage.Tx) (err error) {
+		secret, err = tx.Get(kindSecret, issuer)
+		return err
+	}
+	err := store.View(ctx, load)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = store.Update(ctx, func(tx storage.Tx) error {
+			if err := load(tx); !errors.Is(err, storage.ErrNotFound) {
+				return err
+			}
+			secret = make([]byte, 32)
+			_, _ = rand.Read(secret)
+			return tx.Put(kindSecret, issuer, secret, time.Time{})
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load the secret of %s: %w", issuer, err)
+	}
+	return newSealer(secret)
+}
+
+func newSealer(secret []byte) (*sealer, error) {
+	derive := func(purpose string) ([]byte, error) { return hkdf.Key(sha256.New, secret, nil, purpose, 32) }
+	seal, err1 := derive("seal")
+	csrf, err2 := derive("csrf")
+	successor, err3 := derive("refresh token successor")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(seal)
+	if err != nil {
+		return nil, err
+	}
+	box, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	return &sealer{box: box, csrf: csrf, successor: successor}, nil
+}
+
+// seal encrypts and authenticates v for one purpose.
+func (s *sealer) seal(purpose string, v any) (string, error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(s.box.Seal(nil, nil, plain, []byte(purpose))), nil
+}
+
+// errUnsealable: the text was not sealed here for that purpose.
+var errUnsealable = errors.New("not sealed by this issuer for this purpose")
+
+// unseal is the reverse of seal.
+func (s *sealer) unseal(purpose, text string, v any) error {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return errUnsealable
+	}
+	plain, err := s.box.Open(nil, nil, sealed, []byte(purpose))
+	if err != nil {
+		return errUnsealable
+	}
+	return json.Unmarshal(plain, v)
+}
+
+// csrfToken is the token of one form, for one browser and one session.
+func (s *sealer) csrfToken(form, browser, session string) string {
+	return macText(s.csrf, form, browser, session)
+}
+
+// successorOf is the refresh token that follows another one made in the same or
+// an earlier hour. Whoever has both this secret and the earlier token can compute
+// it again: that is how a repeated request gets the same answer though only
+// hashes are stored. The hour is that of the earlier token's first use.
+func (s *sealer) successorOf(refreshToken string, used time.Time) string {
+	mac := hmac.New(sha256.New, s.successor)
+	mac.Write([]byte(refreshToken))
+	var b [handleSize]byte
+	putHour(b[:handleHour], used)
+	copy(b[handleHour:], mac.Sum(nil)) // 240 of its 256 bits
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func macText(key []byte, parts ...string) string {
+	mac := hmac.New(sha256.New, key)
+	for _, part := range parts {
+		fmt.Fprintf(mac, "%d:%s", len(part), part)
+	}
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,167 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
+)
+
+// session is a browser in which a person has signed in. One sign-in serves all
+// clients; signing out ends it for all.
+type session struct {
+	Subject  string    `json:"sub"`
+	AuthTime time.Time `json:"auth_time"`
+	AMR      []string  `json:"amr,omitempty"`
+	ACR      string    `json:"acr,omitempty"`
+
+	Browser string    `json:"browser,omitempty"` // User-Agent, shortened
+	Address string    `json:"address,omitempty"`
+	Expiry  time.Time `json:"expiry"`
+
+	key  string      // of the record
+	user *users.User // who it is, as of now
+}
+
+// id is what forms are bound to; empty without a session.
+func (s *session) id() string {
+	if s == nil {
+		return ""
+	}
+	return s.key
+}
+
+func sessionOfKey(issuer, subject, key string) string { return issuer + " " + subject + " " + key }
+
+// session returns the session of a request, or nil if nobody is signed in: no
+// cookie, one that is malformed, expired or ended, or a person who was removed,
+// disabled, or has a new password since.
+func (i *Issuer) session(r *http.Request) (*session, error) {
+	key, ok := handleKey(i.config.URL, i.cookie(r, "session"))
+	if !ok {
+		return nil, nil
+	}
+	var s *session
+	err := i.state.Storage.View(r.Context(), func(tx storage.Tx) (err error) {
+		s, err = i.loadSession(tx, key)
+		return err
+	})
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	return s, err
+}
+
+// loadSession returns a session that is in force, or storage.ErrNotFound.
+func (i *Issuer) loadSession(tx storage.Tx, key string) (*session, error) {
+	s, err := getRecord[session](tx, kindSession, key)
+	if err != nil {
+		return nil, err
+	}
+	user, err := users.Get(tx, i.config.URL, s.Subject)
+	if err != nil {
+		return nil, err
+	}
+	if user.Disabled || user.PasswordChanged.After(s.AuthTime) {
+		return nil, storage.ErrNotFound
+	}
+	s.key, s.user = key, user
+	return s, nil
+}
+
+// signIn makes a session and gives the browser its cookie: always a new one, so
+// that a cookie planted before is worth nothing. A session that the browser had
+// is ended, and whatever the browser had begun must go on under browser, its new
+// name.
+func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *session, browser string, err error) {
+	handle := newHandle()
+	key, _ := handleKey(i.config.URL, handle)
+	s = &session{
+		Subject: user.ID, AuthTime: time.Now().UTC(), AMR: amr, ACR: acr,
+		Browser: loggable(r.UserAgent()), Address: i.config.ClientIP(r),
+		Expiry: now().Add(i.config.SessionLifetime), key: key, user: user,
+	}
+	previous, had := handleKey(i.config.URL, i.cookie(r, "session"))
+	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
+		if had {
+			if err := i.deleteSession(tx, previous); err != nil {
+				return err
+			}
+		}
+		if err := putRecord(tx, kindSession, key, s, s.Expiry); err != nil {
+			return err
+		}
+		return tx.Put(kindSessionOf, sessionOfKey(i.config.URL, s.Subject, key), nil, s.Expiry)
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	browser = newHandle()
+	i.setCookie(w, "session", handle)
+	i.setCookie(w, "browser", browser)
+	return s, browser, nil
+}
+
+// deleteSession deletes the session with that key, if there is one.
+func (i *Issuer) deleteSession(tx storage.Tx, key string) error {
+	s, err := getRecord[session](tx, kindSession, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(tx.Delete(kindSession, key), tx.Delete(kindSessionOf, sessionOfKey(i.config.URL, s.Subject, key)))
+}
+
+// endSession ends a session, and with it what was granted in it for no longer
+// than it lasts: everything but offline access.
+func (i *Issuer) endSession(ctx context.Context, subject, key string) error {
+	return i.endAuthorizations(ctx, subject,
+		func(a *Authorization) bool { return a.Session == key && !a.Offline },
+		func(tx storage.Tx) error { return i.deleteSession(tx, key) })
+}
+
+// sessionsOf returns the sessions of a person that are in force.
+func (i *Issuer) sessionsOf(ctx context.Context, subject string) ([]*session, error) {
+	var all []*session
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
+		all = all[:0]
+		var keys []string
+		prefix := sessionOfKey(i.config.URL, subject, "")
+		err := tx.List(kindSessionOf, prefix, func(key string, _ []byte) error {
+			keys = append(keys, key[len(prefix):])
+			return nil
+		})
+		for _, key := range keys {
+			switch s, err := i.loadSession(tx, key); {
+			case err == nil:
+				all = append(all, s)
+			case !errors.Is(err, storage.ErrNotFound):
+				return err
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
+// checkGrantor refuses what a person granted who is no longer there, or has
+// taken all access back by setting a new password.
+func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization) error {
+	user, err := users.Get(tx, i.config.URL, a.Subject)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return refuse(InvalidGrant, "the account that granted this is gone or disabled")
+	case err != nil:
+		return err
+	case user.Disabled:
+		return refuse(InvalidGrant, "the account that granted this is gone or disabled")
+	case user.PasswordChanged.After(a.AuthTime):
+		return refuse(InvalidGrant, "the person who granted this has set a new password since; ask them to sign in again")
+	}
+	return nil
+}

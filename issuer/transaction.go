@@ -1,0 +1,61 @@
+package issuer
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+)
+
+// transactionLifetime is how long a person may take to sign in and decide.
+const transactionLifetime = time.Hour
+
+// transaction is an unfinished piece of business with a person: an authorization
+// request, a visit to the account page. It is not stored: sealed, it stands in
+// the forms and addresses of our pages, and only the browser that began it can
+// go on with it.
+type transaction struct {
+	ID      string    `json:"id"` // spent once a code was given
+	Purpose string    `json:"for"`
+	Query   string    `json:"query,omitempty"` // the authorization request as it came
+	Browser string    `json:"browser"`
+	Started time.Time `json:"started"`
+}
+
+// What a transaction is for.
+const (
+	forAuthorization = "authorization"
+	forAccount       = "account"
+)
+
+func (i *Issuer) newTransaction(purpose, query, browser string) *transaction {
+	// To the nanosecond: a sign-in counts as new if it is later than this.
+	return &transaction{ID: randomText(16), Purpose: purpose, Query: query, Browser: browser, Started: time.Now().UTC()}
+}
+
+// sealed is the transaction as it travels.
+func (i *Issuer) sealed(t *transaction) string {
+	text, err := i.realm.seal.seal("transaction", t)
+	if err != nil { // strings and a time
+		panic(err)
+	}
+	return text
+}
+
+// resume opens the transaction that a browser came back with.
+func (i *Issuer) resume(r *http.Request, sealed string) (*transaction, error) {
+	t := new(transaction)
+	if err := i.realm.seal.unseal("transaction", sealed, t); err != nil {
+		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, cause: err,
+			detail: "The transaction was not begun here. Start again at the application."}
+	}
+	if browser := i.cookie(r, "browser"); browser == "" || browser != t.Browser {
+		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorForgery,
+			detail: "The transaction was begun in another browser, or the browser does not keep cookies."}
+	}
+	if time.Since(t.Started) > transactionLifetime {
+		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired,
+			detail: "The transaction is too old. Start again at the application."}
+	}
+	return t, nil
+}
