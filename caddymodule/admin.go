@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
 func init() { caddy.RegisterModule(new(AdminAPI)) }
@@ -66,6 +67,14 @@ var adminOperations = []struct {
 	{http.MethodGet, "clients/*", showClient},
 	{http.MethodDelete, "clients/*", removeClient},
 	{http.MethodPost, "clients/*/rotate-secret", rotateSecret},
+	{http.MethodGet, "users", listUsers},
+	{http.MethodPost, "users", addUser},
+	{http.MethodGet, "users/*", showUser},
+	{http.MethodDelete, "users/*", removeUser},
+	{http.MethodPost, "users/*/set-password", setPassword},
+	{http.MethodGet, "users/*/authorizations", listAuthorizationsOf},
+	{http.MethodGet, "authorizations", listAuthorizations},
+	{http.MethodDelete, "authorizations/*", revokeAuthorization},
 	{http.MethodPost, "tokens/revoke", revokeToken},
 	{http.MethodGet, "keys", listKeys},
 	{http.MethodPost, "keys/rotate", rotateKeys},
@@ -175,7 +184,7 @@ func adminError(err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("not found")}
-	case errors.Is(err, issuer.ErrClientExists), errors.Is(err, issuer.ErrClientDeclared):
+	case errors.Is(err, issuer.ErrClientExists), errors.Is(err, issuer.ErrClientDeclared), errors.Is(err, users.ErrExists):
 		status = http.StatusConflict
 	case errors.Is(err, storage.ErrBusy), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrDamaged),
 		errors.Is(err, introspect.ErrUnavailable):

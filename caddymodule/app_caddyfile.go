@@ -86,6 +86,16 @@ func parseStorage(d *caddyfile.Dispenser, existing json.RawMessage) (json.RawMes
 //		access_token_lifetime <duration>
 //		signing_algorithm     ES256|EdDSA|RS256|PS256
 //		key_rotation          <duration>
+//
+//		refresh_token_lifetime      <duration>
+//		refresh_token_idle_lifetime <duration>
+//		refresh_token_grace         <duration>|off
+//		session_lifetime            <duration>
+//
+//		login local
+//		login caddy
+//		login upstream <issuer> { ... }
+//		pages { ... }
 //	}
 func (c *IssuerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.URL) {
@@ -130,6 +140,25 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &c.SigningAlgorithm)
 	case "key_rotation":
 		return duration(d, &c.KeyRotation)
+	case "refresh_token_lifetime":
+		return duration(d, &c.RefreshTokenLifetime)
+	case "refresh_token_idle_lifetime":
+		return duration(d, &c.RefreshTokenIdleLifetime)
+	case "refresh_token_grace":
+		return durationOrOff(d, &c.RefreshTokenGrace)
+	case "session_lifetime":
+		return duration(d, &c.SessionLifetime)
+	case "login":
+		if c.Login == nil {
+			c.Login = new(LoginConfig)
+		}
+		return c.Login.unmarshalCaddyfile(d)
+	case "pages":
+		if c.Pages != nil {
+			return d.Err("pages stands twice")
+		}
+		c.Pages = new(PagesConfig)
+		return c.Pages.unmarshalCaddyfile(d)
 	default:
 		return d.Errf("unknown option of issuer: %s", option)
 	}
@@ -146,6 +175,12 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 //		grant       <type>...
 //		scope       <name>...
 //		resource    <uri>...
+//
+//		redirect_uri             <uri>...
+//		post_logout_redirect_uri <uri>...
+//		pkce                     optional
+//		refresh_token            always
+//		short_code_verifier
 //	}
 func (c *ClientConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.ID) {
@@ -169,6 +204,19 @@ func (c *ClientConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = someArguments(d, &c.Scopes)
 		case "resource":
 			err = someArguments(d, &c.Resources)
+		case "redirect_uri":
+			err = someArguments(d, &c.RedirectURIs)
+		case "post_logout_redirect_uri":
+			err = someArguments(d, &c.PostLogoutRedirectURIs)
+		case "pkce":
+			c.PKCEOptional = true
+			err = thisArgument(d, "optional")
+		case "refresh_token":
+			c.RefreshTokenAlways = true
+			err = thisArgument(d, "always")
+		case "short_code_verifier":
+			c.ShortCodeVerifier = true
+			err = noArguments(d)
 		default:
 			err = d.Errf("unknown option of client: %s", option)
 		}
@@ -179,7 +227,7 @@ func (c *ClientConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// The four shapes of an option's arguments. Each refuses what it does not
+// The shapes of an option's arguments. Each refuses what it does not
 // expect, a repetition of a single value included.
 
 func noArguments(d *caddyfile.Dispenser) error {
@@ -227,4 +275,25 @@ func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
 	}
 	*value = caddy.Duration(parsed)
 	return nil
+}
+
+// thisArgument demands the only word an option knows.
+func thisArgument(d *caddyfile.Dispenser, word string) error {
+	option, value := d.Val(), ""
+	if !d.AllArgs(&value) || value != word {
+		return d.Errf("%s wants the word %s", option, word)
+	}
+	return nil
+}
+
+// durationOrOff reads a duration, or off as a negative one.
+func durationOrOff(d *caddyfile.Dispenser, value *caddy.Duration) error {
+	if d.CountRemainingArgs() == 1 {
+		if lookahead := d.RemainingArgs(); lookahead[0] == "off" {
+			*value = -1
+			return nil
+		}
+		d.Prev()
+	}
+	return duration(d, value)
 }

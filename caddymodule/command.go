@@ -20,7 +20,7 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "oauth",
-		Short: "Manages clients, tokens and keys of the OAuth issuer",
+		Short: "Manages clients, people, tokens and keys of the OAuth issuer",
 		Long: `
 Manages the OAuth issuer of a running Caddy through its admin endpoint, found as
 "caddy reload" finds it: --address, else the admin address in --config, else
@@ -36,7 +36,7 @@ Exit status: 0 done, 1 not done, with one line on standard error that says why.`
 			flags.StringVarP(&c.adapter, "adapter", "a", "", "configuration adapter to apply to it")
 			flags.StringVar(&c.issuer, "issuer", "", "URL of the issuer, where there are several")
 			flags.BoolVar(&c.json, "json", false, "print JSON")
-			cmd.AddCommand(c.client(), c.token(), c.key(), c.secret())
+			cmd.AddCommand(c.client(), c.user(), c.authorization(), c.token(), c.key(), c.secret())
 		},
 	})
 }

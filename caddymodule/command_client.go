@@ -31,6 +31,7 @@ Registers a client. Its secret is printed now and never again: the server keeps
 only a hash. Scopes must be declared by the issuer; a client without --resource
 can have tokens for whatever the issuer protects.`,
 		Example: `  caddy oauth client add --name "Billing" --grant client_credentials --scope orders:read
+  caddy oauth client add --name "Web shop" --grant authorization_code --grant refresh_token --redirect-uri https://shop.example.com/callback
   caddy oauth client add --name "Billing" --grant client_credentials --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,6 +51,10 @@ can have tokens for whatever the issuer protects.`,
 	flags.StringVar(&metadata.Type, "type", issuer.Confidential, "confidential (has a secret) or public")
 	flags.StringArrayVar(&metadata.GrantTypes, "grant", nil, "grant type the client may use (repeatable)")
 	flags.StringArrayVar(&metadata.RedirectURIs, "redirect-uri", nil, "redirect URI (repeatable)")
+	flags.StringArrayVar(&metadata.PostLogoutRedirectURIs, "post-logout-redirect-uri", nil, "where the browser may go after signing out (repeatable)")
+	flags.BoolVar(&metadata.PKCEOptional, "pkce-optional", false, "a confidential client that cannot do PKCE")
+	flags.BoolVar(&metadata.ShortCodeVerifier, "short-code-verifier", false, "accept PKCE verifiers from 32 characters on")
+	flags.BoolVar(&metadata.RefreshTokenAlways, "refresh-token-always", false, "give a refresh token though offline_access was not asked for")
 	flags.StringArrayVar(&scopes, "scope", nil, "scope the client may have (repeatable)")
 	flags.StringArrayVar(&metadata.Resources, "resource", nil, "resource the client may have tokens for (repeatable)")
 	cobra.CheckErr(cmd.MarkFlagRequired("name"))

@@ -41,6 +41,28 @@ type IssuerConfig struct {
 	// SigningAlgorithm: ES256 (default), EdDSA, RS256 or PS256.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
+	// RefreshTokenLifetime is how old the sign-in may be that a refresh token
+	// came from: default 30d.
+	RefreshTokenLifetime caddy.Duration `json:"refresh_token_lifetime,omitempty"`
+
+	// RefreshTokenIdleLifetime is how long a refresh token may be unused:
+	// default 14d.
+	RefreshTokenIdleLifetime caddy.Duration `json:"refresh_token_idle_lifetime,omitempty"`
+
+	// RefreshTokenGrace is for how long a used refresh token may be sent again,
+	// by a client whose answer was lost, and gets the same successor: default
+	// 5s, at most 1m; negative is off.
+	RefreshTokenGrace caddy.Duration `json:"refresh_token_grace,omitempty"`
+
+	// SessionLifetime is how long a person stays signed in: default 12h.
+	SessionLifetime caddy.Duration `json:"session_lifetime,omitempty"`
+
+	// Login says who authenticates people. Default: local.
+	Login *LoginConfig `json:"login,omitempty"`
+
+	// Pages says how the pages look that people see.
+	Pages *PagesConfig `json:"pages,omitempty"`
+
 	// KeyRotation is the age at which a signing key is replaced: default 90d.
 	KeyRotation caddy.Duration `json:"key_rotation,omitempty"`
 }
@@ -74,6 +96,23 @@ type ClientConfig struct {
 	// GrantTypes the client may use.
 	GrantTypes []string `json:"grant_types,omitempty"`
 
+	// RedirectURIs are where answers to authorization requests may go: compared
+	// character for character, but for the port on loopback hosts.
+	RedirectURIs []string `json:"redirect_uris,omitempty"`
+
+	// PostLogoutRedirectURIs are where the browser may go after signing out.
+	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
+
+	// PKCEOptional lets a confidential client do without PKCE.
+	PKCEOptional bool `json:"pkce_optional,omitempty"`
+
+	// ShortCodeVerifier accepts verifiers from 32 characters on.
+	ShortCodeVerifier bool `json:"short_code_verifier,omitempty"`
+
+	// RefreshTokenAlways gives a refresh token though offline_access was not
+	// asked for.
+	RefreshTokenAlways bool `json:"refresh_token_always,omitempty"`
+
 	// Scopes the client may have.
 	Scopes []string `json:"scopes,omitempty"`
 
@@ -91,6 +130,14 @@ func (c *IssuerConfig) issuerConfig(logger *slog.Logger, resources func() []stri
 		SigningAlgorithm:    keys.Algorithm(c.SigningAlgorithm),
 		KeyRotation:         time.Duration(c.KeyRotation),
 		Resources:           resources, Logger: logger, ClientIP: clientIP,
+		RefreshTokenLifetime:     time.Duration(c.RefreshTokenLifetime),
+		RefreshTokenIdleLifetime: time.Duration(c.RefreshTokenIdleLifetime),
+		RefreshTokenGrace:        time.Duration(c.RefreshTokenGrace),
+		SessionLifetime:          time.Duration(c.SessionLifetime),
+		Pages:                    c.Pages.options(),
+	}
+	if err := c.Login.apply(&config); err != nil {
+		return config, fmt.Errorf("issuer %s: login: %w", c.URL, err)
 	}
 	for _, scope := range c.Scopes {
 		config.Scopes = append(config.Scopes, issuer.ScopeConfig(scope))
@@ -112,6 +159,8 @@ func (c *ClientConfig) client() (issuer.Client, error) {
 	client := issuer.Client{ClientMetadata: issuer.ClientMetadata{
 		ID: c.ID, Name: c.Name, Type: issuer.Confidential,
 		GrantTypes: c.GrantTypes, Scope: c.Scopes, Resources: c.Resources,
+		RedirectURIs: c.RedirectURIs, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
+		PKCEOptional: c.PKCEOptional, ShortCodeVerifier: c.ShortCodeVerifier, RefreshTokenAlways: c.RefreshTokenAlways,
 	}}
 	if c.Public {
 		client.Type = issuer.Public

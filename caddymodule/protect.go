@@ -106,19 +106,19 @@ func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return p.refuseHeader(w, r, err)
 	}
 	if queryHasToken(r.URL.RawQuery) {
-		return p.refuse(w, badRequest("the request has a token in its header and another in its query; use the header alone"))
+		return p.refuse(w, r, badRequest("the request has a token in its header and another in its query; use the header alone"))
 	}
 	// 3. What is it?
 	token, err := p.introspect(r.Context(), text)
 	switch {
 	case errors.Is(err, introspect.ErrInactive):
-		return p.refuse(w, invalidToken(err))
+		return p.refuse(w, r, invalidToken(err))
 	case err != nil:
 		return unavailable(w, r, err)
 	}
 	// 4. Is it good for this request?
 	if refused := p.requirement.check(token, r.Method); refused != nil {
-		return p.refuse(w, refused)
+		return p.refuse(w, r, refused)
 	}
 	// 5. Tell the backend.
 	if !p.ForwardToken {

@@ -52,27 +52,42 @@ func (p *Protect) refuseHeader(w http.ResponseWriter, r *http.Request, err error
 	switch {
 	case errors.Is(err, introspect.ErrNoToken):
 		// No error code: the client may simply not know yet (RFC 6750 §3.1).
-		return p.refuse(w, &refusal{status: http.StatusUnauthorized, scope: p.requirement.scopeFor(r.Method),
+		return p.refuse(w, r, &refusal{status: http.StatusUnauthorized, scope: p.requirement.scopeFor(r.Method),
 			cause: err})
 	case errors.Is(err, introspect.ErrMalformedRequest):
-		return p.refuse(w, badRequest(err.Error()))
+		return p.refuse(w, r, badRequest(err.Error()))
 	}
-	return p.refuse(w, invalidToken(err))
+	return p.refuse(w, r, invalidToken(err))
 }
 
 // refuse sets the challenge and hands the refusal to Caddy's error handling,
 // where the header survives.
-func (p *Protect) refuse(w http.ResponseWriter, r *refusal) error {
-	challenge := introspect.Challenge{Realm: p.Resource, Scope: r.scope, Error: r.code, ErrorDescription: r.description}
+func (p *Protect) refuse(w http.ResponseWriter, r *http.Request, why *refusal) error {
+	challenge := introspect.Challenge{Realm: p.Resource, Scope: why.scope, Error: why.code, ErrorDescription: why.description}
 	w.Header().Set("WWW-Authenticate", challenge.String())
 	w.Header().Set("Cache-Control", "no-store")
-	return caddyhttp.Error(r.status, r)
+	doNotAwaitBody(w, r)
+	return caddyhttp.Error(why.status, why)
+}
+
+// awaitedBody is as much of an unread body as net/http takes before it answers,
+// to keep the connection.
+const awaitedBody = 256 << 10
+
+// doNotAwaitBody gives the connection up where keeping it would mean to wait for
+// a body that nobody wants: a large one, or one that the client holds back until
+// it is asked for (RFC 9110 §10.1.1), and which it would be asked for in vain.
+func doNotAwaitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && (r.ContentLength > awaitedBody || r.Header.Get("Expect") != "") {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // unavailable answers a request that cannot be judged now. It does not pass.
-func unavailable(w http.ResponseWriter, _ *http.Request, err error) error {
+func unavailable(w http.ResponseWriter, r *http.Request, err error) error {
 	w.Header().Set("Retry-After", "2")
 	w.Header().Set("Cache-Control", "no-store")
+	doNotAwaitBody(w, r)
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
