@@ -43,7 +43,7 @@ func (j *JWT) parseClaims(payload []byte) (*Token, error) {
 	token := &Token{
 		Issuer:          j.config.Issuer,
 		Subject:         c.text("sub", maxSubjectLength, "the sub of the token is missing or not valid"),
-		ClientID:        c.text("client_id", maxClaimLength, "the client_id of the token is missing or not valid"),
+		ClientID:        c.clientID(),
 		ID:              c.text("jti", maxClaimLength, "the jti of the token is missing or not valid"),
 		AuthorizationID: c.authorizationID(),
 		Audience:        c.audience(),
@@ -107,6 +107,19 @@ func (c *claimsReader) text(name string, length int, reason string) string {
 		c.refuse(reason)
 	}
 	return text
+}
+
+// clientID reads the client that the token was issued to. An issuer that may do
+// without client_id often says the same in another claim.
+func (c *claimsReader) clientID() string {
+	if c.absent("client_id") {
+		for _, name := range []string{"azp", "appid"} {
+			if _, present := c.members[name]; present {
+				return c.text(name, maxClaimLength, "the "+name+" of the token is not valid")
+			}
+		}
+	}
+	return c.text("client_id", maxClaimLength, "the client_id of the token is missing or not valid")
 }
 
 // isName tells whether text can name somebody or something. Control characters

@@ -2,10 +2,11 @@
 // what does it grant? It knows neither the issuer of this project nor Caddy and
 // can be used without both.
 //
-// An Introspector answers it. There are three:
+// An Introspector answers it. There are four:
 //
 //	jwt.go, claims.go   JWT: tokens signed by one issuer       RFC 9068, RFC 7515, RFC 7519
 //	remote.go           Remote: asks the issuer                RFC 7662
+//	userinfo.go         Userinfo: shows the issuer the token   OpenID Connect Core §5.3
 //	cache.go            Cache: remembers what another found
 //
 // Around them stand
@@ -14,6 +15,9 @@
 //	keyset.go           Key, KeySet, ParseKeySet               RFC 7517, RFC 7518, RFC 8037
 //	remote_keyset.go    RemoteKeySet: keys an issuer publishes
 //	metadata.go         Metadata of an issuer                  RFC 8414, OpenID Connect Discovery
+//	discovered.go       metadata that is fetched when needed
+//	question.go         questions about tokens, and their answers
+//	may_act.go          whom the subject lets act              RFC 8693 §4.4
 //	signature.go        the algorithms                         RFC 7518, RFC 8037
 //	strictjson.go       JSON that reads in one way only        RFC 8259, RFC 7493
 //	base64url.go        base64url that reads in one way only   RFC 7515

@@ -70,6 +70,11 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// statusError is an answer that is not 200.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("answered %d", int(e)) }
+
 // fetch sends request and returns the body of a 200 answer, of at most limit
 // bytes, and its media type.
 func fetch(client *http.Client, request *http.Request, limit int64) (body []byte, kind string, err error) {
@@ -80,7 +85,7 @@ func fetch(client *http.Client, request *http.Request, limit int64) (body []byte
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, "", fmt.Errorf("answered %d", response.StatusCode)
+		return nil, "", statusError(response.StatusCode)
 	}
 	body, err = io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {

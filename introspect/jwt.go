@@ -37,12 +37,17 @@ type JWTConfig struct {
 	// Types are the accepted values of typ, as media types without regard to
 	// case, with or without "application/" (RFC 7515 §4.1.9). By default:
 	// at+jwt. An issuer that calls its access tokens plain JWT calls its ID
-	// tokens so as well, and only the audience then tells them apart.
+	// tokens so as well, and only the audience then tells them apart. The empty
+	// string among them means that typ may be missing.
 	Types []string
 
 	// Optional names claims that may be missing, though RFC 9068 §2.2 requires
 	// them, for issuers that follow another profile: client_id, jti, iat. One
 	// that is present is checked all the same.
+	//
+	// When client_id may be missing and is, Token.ClientID is azp (OpenID Connect
+	// Core §2, which Keycloak, Auth0 and Microsoft Entra use in access tokens
+	// too) or else appid (Microsoft Entra, tokens of version 1.0), if there is one.
 	Optional []string
 }
 
@@ -114,6 +119,26 @@ func VerifyJWS(ctx context.Context, token, typ string, keys KeySet) (payload []b
 		return nil, &InactiveError{Reason: "the payload of the token is not strict JSON", Cause: err}
 	}
 	return payload, nil
+}
+
+// UnverifiedIssuer returns the iss of a JWT that nobody has verified yet, to
+// choose among trusted issuers the one by whose keys it is to be judged. It is
+// good for nothing else. The error is an *InactiveError for whatever is not a
+// signed JWT with an iss.
+func UnverifiedIssuer(token string) (string, error) {
+	parts, err := splitJWS(token)
+	if err != nil {
+		return "", err
+	}
+	members, err := parseObject(parts.payload)
+	if err != nil {
+		return "", &InactiveError{Reason: "the claims of the token are not strict JSON", Cause: err}
+	}
+	issuer, ok := members["iss"].str()
+	if !ok || !isName(issuer, maxClaimLength) {
+		return "", inactive("the iss of the token is missing or not valid")
+	}
+	return issuer, nil
 }
 
 // verify returns the payload of a token whose signature is good.
@@ -202,7 +227,7 @@ func (j *JWT) parseHeader(data []byte) (joseHeader, error) {
 			return joseHeader{}, inactive("the payload of the token is not a plain claims set")
 		}
 	}
-	if typ, ok := members["typ"].str(); !ok || !slices.Contains(j.config.Types, mediaType(typ)) {
+	if !j.acceptsType(members) {
 		return joseHeader{}, inactive("the typ of the token is not the one that is expected here")
 	}
 	var header joseHeader
@@ -214,6 +239,17 @@ func (j *JWT) parseHeader(data []byte) (joseHeader, error) {
 		return joseHeader{}, inactive("the token does not name its key by a kid")
 	}
 	return header, nil
+}
+
+// acceptsType judges typ. The empty string stands for a missing one among the
+// accepted types; as a value it is no type.
+func (j *JWT) acceptsType(header jsonObject) bool {
+	value, present := header["typ"]
+	if !present {
+		return slices.Contains(j.config.Types, "")
+	}
+	typ, ok := value.str()
+	return ok && mediaType(typ) != "" && slices.Contains(j.config.Types, mediaType(typ))
 }
 
 func (j *JWT) accepts(algorithm string) bool {

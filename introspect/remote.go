@@ -7,25 +7,22 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
 // Bounds of a Remote.
 const (
-	maxRemoteTTL         = 30 * time.Second // how long an active token is believed
-	inactiveTTL          = 5 * time.Second  // how long an inactive one is not asked for again
-	maxIntrospection     = 64 << 10         // bytes of an answer
-	maxKeptIntrospection = 4 << 10          // bytes of an answer that is remembered
-	waitingPerTurn       = 16               // questions that wait, for each that is asked
+	maxRemoteTTL  = 30 * time.Second // how long an active token is believed
+	maxAnswer     = 64 << 10         // bytes of an answer about a token
+	maxKeptAnswer = 4 << 10          // bytes of an answer that is remembered
 )
 
-var errTooManyQuestions = fmt.Errorf("%w: too many questions to the introspection endpoint", ErrUnavailable)
-
-// RemoteConfig says whom to ask about opaque tokens. Endpoint, ClientID and
-// ClientSecret are needed.
+// RemoteConfig says whom to ask about opaque tokens. ClientID and ClientSecret
+// are needed, and Endpoint or Issuer.
 type RemoteConfig struct {
 	// Endpoint is the introspection endpoint: https, or http on this machine.
+	// When it is empty, it is the one in the metadata of Issuer, which is fetched
+	// when the first token is asked for.
 	Endpoint string
 
 	// ClientID and ClientSecret authenticate this resource server there, by HTTP
@@ -61,28 +58,19 @@ type RemoteConfig struct {
 // two seconds, then the answer is ErrUnavailable; so it is for every answer that
 // RFC 7662 §2.2 does not describe.
 type Remote struct {
-	config RemoteConfig
-	client *http.Client
-	turns  chan struct{} // holds as many values as questions are asked
-
-	mu       sync.Mutex
-	active   answers
-	inactive answers
-	asked    map[cacheKey]*question
-	forgets  uint64 // calls of Forget
+	questions
+	config     RemoteConfig
+	discovered *discovered // nil where config.Endpoint says it
 }
 
-// question is one exchange that requests may share. The fields below done are
-// set before it is closed.
-type question struct {
-	done  chan struct{}
-	token *Token
-	err   error
-}
-
-// NewRemote returns an Introspector that asks config.Endpoint.
+// NewRemote returns an Introspector that asks config.Endpoint. Nothing is asked
+// or fetched yet.
 func NewRemote(config RemoteConfig) (*Remote, error) {
-	if err := checkURL(config.Endpoint); err != nil {
+	location := config.Endpoint
+	if location == "" {
+		location = config.Issuer
+	}
+	if err := checkURL(location); err != nil {
 		return nil, fmt.Errorf("introspection endpoint: %w", err)
 	}
 	if config.ClientID == "" || config.ClientSecret == "" {
@@ -94,114 +82,44 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 	if config.TTL == 0 {
 		config.TTL = maxRemoteTTL
 	}
-	if config.Entries == 0 {
-		config.Entries = 10_000
+	r := &Remote{config: config}
+	r.ask = r.introspect
+	r.prepare(config.Transport, config.TTL, config.Entries, config.Concurrency)
+	if config.Endpoint == "" {
+		r.discovered = newDiscovered(r.client, config.Issuer)
 	}
-	if config.Concurrency == 0 {
-		config.Concurrency = 64
-	}
-	return &Remote{
-		config:   config,
-		client:   newClient(config.Transport),
-		turns:    make(chan struct{}, config.Concurrency),
-		active:   answers{limit: config.Entries, byToken: make(map[cacheKey]answer)},
-		inactive: answers{limit: config.Entries, byToken: make(map[cacheKey]answer)},
-		asked:    make(map[cacheKey]*question),
-	}, nil
+	return r, nil
 }
 
-// Introspect implements Introspector.
-func (r *Remote) Introspect(ctx context.Context, token string) (*Token, error) {
-	if len(token) > MaxTokenLength {
-		return nil, inactive("the token is too long")
+// endpoint returns where to ask.
+func (r *Remote) endpoint(ctx context.Context) (string, error) {
+	if r.discovered == nil {
+		return r.config.Endpoint, nil
 	}
-	if !isToken(token) {
-		return nil, inactive("the token has a character that no token has")
+	metadata, err := r.discovered.get(ctx)
+	if err != nil {
+		return "", err
 	}
-	facts, q, err := r.recallOrAsk(token)
-	if q == nil {
-		return facts, err
+	if metadata.IntrospectionEndpoint == "" {
+		return "", errors.New("the issuer publishes none")
 	}
-	timer := time.NewTimer(requestWait)
-	defer timer.Stop()
-	select {
-	case <-q.done:
-		return q.token, q.err
-	case <-timer.C:
-		return nil, fmt.Errorf("%w: the introspection endpoint is slow", ErrUnavailable)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	}
+	return metadata.IntrospectionEndpoint, nil
 }
 
-// recallOrAsk returns a remembered answer, or the question to wait for.
-func (r *Remote) recallOrAsk(token string) (*Token, *question, error) {
-	key := digest(token)
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known, ok := r.active.recall(key, now); ok {
-		return known.token, nil, nil
-	}
-	if known, ok := r.inactive.recall(key, now); ok {
-		return nil, nil, known.err
-	}
-	q := r.asked[key]
-	if q == nil {
-		if len(r.asked) >= waitingPerTurn*r.config.Concurrency {
-			return nil, nil, errTooManyQuestions
-		}
-		q = &question{done: make(chan struct{})}
-		r.asked[key] = q
-		go r.run(q, key, token, r.forgets)
-	}
-	return nil, q, nil
-}
-
-// run asks q and remembers the answer. It does not end with the request that
-// came first, because others may wait too.
-func (r *Remote) run(q *question, key cacheKey, token string, forgets uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
-	defer cancel()
-	q.token, q.err = r.ask(ctx, token)
-	now := time.Now()
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.asked[key] == q {
-		delete(r.asked, key)
-	}
-	close(q.done)
-	switch {
-	case q.err == nil:
-		if forgets == r.forgets && len(q.token.Claims) <= maxKeptIntrospection {
-			until := now.Add(r.config.TTL)
-			if expiry := q.token.Expiry; !expiry.IsZero() && expiry.Before(until) {
-				until = expiry
-			}
-			r.active.remember(key, answer{token: q.token, until: until})
-		}
-	case errors.Is(q.err, ErrInactive):
-		r.inactive.remember(key, answer{err: q.err, until: now.Add(min(inactiveTTL, r.config.TTL))})
-	}
-}
-
-// ask sends one introspection request (RFC 7662 §2.1) when its turn has come.
-func (r *Remote) ask(ctx context.Context, token string) (*Token, error) {
-	select {
-	case r.turns <- struct{}{}:
-		defer func() { <-r.turns }()
-	case <-ctx.Done():
-		return nil, errTooManyQuestions
+// introspect sends one introspection request (RFC 7662 §2.1).
+func (r *Remote) introspect(ctx context.Context, token string) (*Token, error) {
+	endpoint, err := r.endpoint(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: introspection endpoint: %w", ErrUnavailable, err)
 	}
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.config.Endpoint, strings.NewReader(form))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(url.QueryEscape(r.config.ClientID), url.QueryEscape(r.config.ClientSecret))
-	body, kind, err := fetch(r.client, request, maxIntrospection)
+	body, kind, err := fetch(r.client, request, maxAnswer)
 	if err == nil && kind != "application/json" {
 		err = errors.New("the answer is not application/json")
 	}
@@ -271,55 +189,4 @@ func (r *Remote) judge(token *Token, notBefore time.Time) (*Token, error) {
 		return nil, inactive("the token is not valid yet")
 	}
 	return token, nil
-}
-
-// Forget drops the remembered answers about tokens for which gone returns true;
-// once it returns, the endpoint is asked again. gone is called under a lock and
-// must be quick.
-func (r *Remote) Forget(gone func(*Token) bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.forgets++
-	clear(r.asked) // what was asked before may be answered as of before
-	for key, known := range r.active.byToken {
-		if gone(known.token) {
-			delete(r.active.byToken, key)
-		}
-	}
-}
-
-// answers are remembered answers of one kind. Active and inactive ones do not
-// compete for places, so that a flood of garbage does not drive out tokens in
-// use.
-type answers struct {
-	limit   int
-	byToken map[cacheKey]answer
-}
-
-// answer is what is believed about a token until a moment.
-type answer struct {
-	token *Token
-	err   error
-	until time.Time
-}
-
-func (a *answers) recall(key cacheKey, now time.Time) (answer, bool) {
-	known, ok := a.byToken[key]
-	if ok && !now.Before(known.until) {
-		delete(a.byToken, key)
-		return answer{}, false
-	}
-	return known, ok
-}
-
-// remember gives known a place, which is taken from any other if there is none
-// left: entries live for seconds, so it matters little from whom.
-func (a *answers) remember(key cacheKey, known answer) {
-	if _, taken := a.byToken[key]; !taken && len(a.byToken) >= a.limit {
-		for other := range a.byToken {
-			delete(a.byToken, other)
-			break
-		}
-	}
-	a.byToken[key] = known
 }

@@ -159,6 +159,46 @@ func TestRemoteKeySetOutage(t *testing.T) {
 	}
 }
 
+// Whatever the issuer publishes when its keys are fetched again, a set without a
+// usable key never takes the place of a good one, and the good one is fetched
+// for no more often.
+func TestRemoteKeySetKeepsGoodSet(t *testing.T) {
+	key := pair("ES256").jwk(nil)
+	many := make([]map[string]any, 10_000)
+	for i := range many {
+		many[i] = key
+	}
+	for name, body := range map[string][]byte{
+		"nothing":       nil,
+		"HTML":          []byte("<html>Please sign in</html>"),
+		"no keys":       []byte(`{"keys":[]}`),
+		"keys: null":    []byte(`{"keys":null}`),
+		"another shape": []byte(`[]`),
+		"symmetric key": []byte(`{"keys":[{"kty":"oct","kid":"K-ES256","alg":"HS256","k":"AAAA"}]}`),
+		"one kid twice": jwks(key, pair("ES256").jwk(nil)),
+		"private key":   jwks(pair("ES256").jwk(map[string]any{"d": "AAAA"})),
+		"10,000 keys":   jwks(many...),
+		"1 MiB":         append(jwks(key), bytes.Repeat([]byte(" "), 1<<20)...),
+		"cut off":       jwks(key)[:40],
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			server := &fakeServer{}
+			server.set(200, jwks(key))
+			set := newTestRemoteKeySet(t, server)
+			wantKey(t, set, "K-ES256", nil)
+			server.set(200, body)
+			for range 10 {
+				time.Sleep(keysCoolDown)
+				wantKey(t, set, "unknown", ErrUnavailable) // the fetch failed: it may be there by now
+				wantKey(t, set, "K-ES256", nil)
+			}
+			if got := server.count(); got != 11 {
+				t.Errorf("%s: %d fetches in 300 s, want 11", name, got)
+			}
+		})
+	}
+}
+
 // One fetch serves all who wait, none of them longer than two seconds, and who
 // knows the key does not wait at all.
 func TestRemoteKeySetSlowIssuer(t *testing.T) {
