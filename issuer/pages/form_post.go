@@ -6,7 +6,7 @@ import (
 )
 
 // FormPost carries an authorization response to the client as a form (OAuth 2.0 Form Post Response Mode). A script sends it
-// at once; without scripts there is a button. The form can go to the redirect URI's origin and nowhere else.
+// at once; without scripts there is a button.
 type FormPost struct {
 	Client      string      // name of the client
 	RedirectURI string      // http or https, proven to be the client's; another scheme cannot take a form, and is refused with a 500

@@ -46,16 +46,14 @@ func contentSecurityPolicy(pg page) string {
 	return policy + "base-uri 'none'; frame-ancestors 'none'; form-action " + strings.Join(formAction, " ")
 }
 
-var (
-	sourceScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
-	sourceHost   = regexp.MustCompile(`^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?$`)
-)
+var sourceScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
-// formSource is the source expression (CSP Level 3 §2.3.1) that lets a form's answer redirect to target. Browsers check
-// form-action at every redirect that follows a form, so the client's origin must be listed or the code never arrives.
+// formSource is the source expression (CSP Level 3 §2.3.1) that lets a form's answer redirect to target: its scheme. One that
+// would run in this page, or is no URL, gives "".
 //
-// The grammar has no IPv6 hosts, and private-use schemes (RFC 8252 §7.1) have no host: both are named by scheme. A target
-// that would run in this page, or is no URL, gives "".
+// The origin would not do. Chromium holds form-action against every redirect that follows a form, those of other servers too:
+// an identity provider sends the browser to a client, and a client sends it from its callback to wherever the person wanted to
+// be, all in the wake of our form. Only they know where that is.
 func formSource(target string) string {
 	u, err := url.Parse(target)
 	if err != nil || !sourceScheme.MatchString(u.Scheme) {
@@ -64,10 +62,6 @@ func formSource(target string) string {
 	switch u.Scheme {
 	case "javascript", "data", "vbscript", "blob", "file", "about", "filesystem":
 		return ""
-	case "http", "https":
-		if sourceHost.MatchString(u.Host) {
-			return u.Scheme + "://" + strings.ToLower(u.Host)
-		}
 	}
 	return u.Scheme + ":"
 }

@@ -49,17 +49,17 @@ func TestContentSecurityPolicy(t *testing.T) {
 		want string
 	}{
 		{"no client", Account{}, before + after + "'self'"},
-		{"a client's origin, not its path", Login{FormTargets: []string{"https://app.example.com/cb?a=b"}}, before + after + "'self' https://app.example.com"},
-		{"a port", Login{FormTargets: []string{"http://127.0.0.1:8123/cb"}}, before + after + "'self' http://127.0.0.1:8123"},
-		{"several, each once", Consent{FormTargets: []string{"https://a.test/", "https://a.test/x", "https://b.test"}}, before + after + "'self' https://a.test https://b.test"},
+		{"a client, which may send people on to another origin", Login{FormTargets: []string{"https://app.example.com/cb?a=b"}}, before + after + "'self' https:"},
+		{"a client on a loopback port", Login{FormTargets: []string{"http://127.0.0.1:8123/cb"}}, before + after + "'self' http:"},
+		{"several, each once", Consent{FormTargets: []string{"https://a.test/", "http://127.0.0.1/", "https://b.test"}}, before + after + "'self' https: http:"},
 		{"a private-use scheme (RFC 8252 7.1)", Consent{FormTargets: []string{"com.example.app:/cb"}}, before + after + "'self' com.example.app:"},
-		{"IPv6, which the grammar lacks", Consent{FormTargets: []string{"http://[::1]:80/cb"}}, before + after + "'self' http:"},
+		{"IPv6, which the grammar of sources lacks", Consent{FormTargets: []string{"http://[::1]:80/cb"}}, before + after + "'self' http:"},
 		{"a scheme alone", Consent{FormTargets: []string{"https:"}}, before + after + "'self' https:"},
 		{"a target that runs", Consent{FormTargets: []string{"javascript:alert(1)", "data:text/html,x"}}, before + after + "'self'"},
 		{"a wildcard", Consent{FormTargets: []string{"https://*.test/"}}, before + after + "'self' https:"},
 		{"another directive", Logout{FormTargets: []string{"https://a.test;script-src *", "x y", "https://a.test,b"}}, before + after + "'self' https:"},
-		{"form_post: its script, and its client alone", FormPost{RedirectURI: "https://app.example.com/cb"},
-			before + "script-src 'self'; " + after + "https://app.example.com"},
+		{"form_post: its script, and nothing of its own", FormPost{RedirectURI: "https://app.example.com/cb"},
+			before + "script-src 'self'; " + after + "https:"},
 	} {
 		w := httptest.NewRecorder()
 		show(t, p, w, request("", "/", "en"), tt.data)

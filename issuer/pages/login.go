@@ -26,8 +26,7 @@ type Login struct {
 	LanguageURL string
 
 	// FormTargets are where the browser may be led once a form has been answered: the redirect URI of the request, and the
-	// authorization endpoints of the Upstreams. Browsers apply form-action to each redirect in the chain, the client's own further ones
-	// too; where those are not known, the scheme alone ("https:") admits them.
+	// issuers of the Upstreams. Forms may then be answered with redirects to any URL of those schemes.
 	FormTargets []string
 }
 

@@ -37,6 +37,8 @@ func TestFinishRefuses(t *testing.T) {
 		config func(*Config)
 		tamper func(pending *Pending, answer url.Values)
 		force  bool
+		sent   bool   // the code reaches the provider although the answer was tampered with
+		says   string // in the error
 	}{
 		// RFC 6749 §10.12, RFC 9700 §4.7
 		{must: "state MUST be the one sent", want: ErrMismatch, tamper: func(_ *Pending, a url.Values) { a.Set("state", "x") }},
@@ -63,9 +65,9 @@ func TestFinishRefuses(t *testing.T) {
 		{must: "a code MUST be there", want: ErrRefused, tamper: func(_ *Pending, a url.Values) { a.Del("code") }},
 
 		// Core §3.1.3.3, RFC 7636 §4.6
-		{must: "the provider refuses another verifier", want: ErrRefused, tamper: func(p *Pending, _ url.Values) { p.Verifier = strings.Repeat("a", 43) }},
+		{must: "the provider refuses another verifier", want: ErrRefused, sent: true, tamper: func(p *Pending, _ url.Values) { p.Verifier = strings.Repeat("a", 43) }},
 		{must: "token_type MUST be Bearer", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.tokens = set("token_type", "DPoP") }},
-		{must: "id_token MUST be there", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.tokens = set("id_token", nil) }},
+		{must: "id_token MUST be there", want: ErrRefused, says: "there is no id_token", fault: func(_ *testing.T, p *toy) { p.tokens = set("id_token", nil) }},
 		{must: "a description that repeats the code is not logged", want: ErrRefused, fault: func(_ *testing.T, p *toy) {
 			p.handler["/token"] = answer(400, "application/json", `{"error":"invalid_grant","error_description":"unknown `+p.code+`"}`)
 		}},
@@ -77,6 +79,9 @@ func TestFinishRefuses(t *testing.T) {
 		{must: "2: iss MUST match exactly", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("iss", p.URL+"/") }},
 		{must: "2: iss MUST be there", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("iss", nil) }},
 		{must: "3: aud MUST contain the client", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("aud", "other") }},
+		{must: "3: aud MUST contain the client, whatever azp says", want: ErrRefused, fault: func(_ *testing.T, p *toy) {
+			p.claims = func(m map[string]any) { m["aud"], m["azp"] = "other", testClientID }
+		}},
 		{must: "3: aud MUST NOT contain audiences that are not trusted", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("aud", []string{testClientID, "other"}) }},
 		{must: "5: azp MUST be the client", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("azp", "other") }},
 		{must: "5: azp MUST be a string", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("azp", 1) }},
@@ -114,7 +119,7 @@ func TestFinishRefuses(t *testing.T) {
 		{must: "10: iat MUST be there (§2)", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("iat", nil) }},
 		{must: "11: nonce MUST be the one sent", want: ErrMismatch, fault: func(_ *testing.T, p *toy) { p.claims = set("nonce", "other") }},
 		{must: "11: nonce MUST be there", want: ErrMismatch, fault: func(_ *testing.T, p *toy) { p.claims = set("nonce", nil) }},
-		{must: "13: auth_time MUST be there after max_age (§2)", want: ErrRefused, force: true},
+		{must: "13: auth_time MUST be there after max_age (§2)", want: ErrRefused, force: true, says: "auth_time is missing"},
 		{must: "13: the login MUST be new", want: ErrRefused, force: true, fault: func(_ *testing.T, p *toy) { p.claims = set("auth_time", in(-time.Hour)) }},
 		{must: "§2: sub MUST be there", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("sub", nil) }},
 		{must: "§2: sub MUST NOT exceed 255 characters", want: ErrRefused, fault: func(_ *testing.T, p *toy) { p.claims = set("sub", strings.Repeat("a", 256)) }},
@@ -170,6 +175,11 @@ func TestFinishRefuses(t *testing.T) {
 			if identity != nil {
 				t.Error("a refusal returns an identity")
 			}
+			checkSays(t, err, test.says)
+			// RFC 9207 §2.4: clients MUST NOT proceed.
+			if test.tamper != nil && !test.sent && p.count("/token") != 0 {
+				t.Error("the code was sent before the answer was checked")
+			}
 			p.checkSilent(t, err, pending)
 		})
 	}
@@ -194,9 +204,17 @@ func checkOneKind(t *testing.T, err, want error) {
 	}
 }
 
+// checkSays: the operator's log says what it was.
+func checkSays(t *testing.T, err error, text string) {
+	t.Helper()
+	if !strings.Contains(err.Error(), text) {
+		t.Errorf("got %v, want %q in it", err, text)
+	}
+}
+
 // Every endpoint may fail in every way, and no way lets anybody in.
 func TestEndpointFails(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, map[string]any{}) }))
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect led to another origin") }))
 	t.Cleanup(elsewhere.Close)
 	huge := `{"a":"` + strings.Repeat("a", maxAnswer) + `"}`
 	for _, path := range []string{"/.well-known/openid-configuration", "/token", "/jwks", "/userinfo"} {
@@ -204,25 +222,26 @@ func TestEndpointFails(t *testing.T) {
 			must    string
 			want    error
 			handler http.HandlerFunc
+			says    string // in the error
 		}{
-			{"500", ErrUnavailable, answer(500, "text/html", "<p>")},
-			{"503", ErrUnavailable, answer(503, "application/json", `{"error":"x"}`)},
-			{"429", ErrUnavailable, answer(429, "application/json", `{"error":"x"}`)},
-			{"a web page", ErrUnavailable, answer(200, "text/html; charset=utf-8", "<title>Maintenance</title>")},
-			{"the connection is closed", ErrUnavailable, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+			{"500", ErrUnavailable, answer(500, "text/html", "<p>"), "500"},
+			{"503", ErrUnavailable, answer(503, "application/json", `{"error":"x"}`), "503"},
+			{"429", ErrUnavailable, answer(429, "application/json", `{"error":"x"}`), "429"},
+			{"a web page", ErrUnavailable, answer(200, "text/html; charset=utf-8", "<title>Maintenance</title>"), "web page"},
+			{"the connection is closed", ErrUnavailable, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 			{"the body ends early", ErrUnavailable, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "100")
 				_, _ = w.Write([]byte(`{"a":`))
-			}},
-			{"404", ErrRefused, answer(404, "text/plain", "no")},
-			{"403", ErrRefused, answer(403, "application/json", `{}`)},
-			{"not JSON", ErrRefused, answer(200, "application/json", `{"a":`)},
-			{"JSON that is no object", ErrRefused, answer(200, "application/json", `"a"`)},
-			{"a huge body", ErrRefused, answer(200, "application/json", huge)},
+			}, "EOF"},
+			{"404", ErrRefused, answer(404, "text/plain", "no"), "404"},
+			{"403", ErrRefused, answer(403, "application/json", `{}`), "403"},
+			{"not JSON", ErrRefused, answer(200, "application/json", `{"a":`), ""},
+			{"JSON that is no object", ErrRefused, answer(200, "application/json", `"a"`), ""},
+			{"a huge body", ErrRefused, answer(200, "application/json", huge), "1 MiB"},
 			{"a redirect to another origin (RFC 9700 §4.12)", ErrRefused, func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, elsewhere.URL+"/?code="+r.FormValue("code"), http.StatusTemporaryRedirect)
-			}},
-			{"a redirect for ever", ErrRefused, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }},
+			}, "redirect"},
+			{"a redirect for ever", ErrRefused, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirect"},
 		} {
 			t.Run(path[1:]+" "+test.must, func(t *testing.T) {
 				p := newToy(t)
@@ -232,12 +251,14 @@ func TestEndpointFails(t *testing.T) {
 				if path == "/.well-known/openid-configuration" {
 					_, _, err := provider.Begin(t.Context(), testRedirectURI, "", "", false)
 					checkOneKind(t, err, test.want)
+					checkSays(t, err, test.says)
 					p.checkSilent(t, err, Pending{})
 					return
 				}
 				pending, brought := p.begin(t, provider, false)
 				_, err := provider.Finish(t.Context(), pending, brought)
 				checkOneKind(t, err, test.want)
+				checkSays(t, err, test.says)
 				p.checkSilent(t, err, pending)
 			})
 		}

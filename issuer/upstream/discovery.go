@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -182,7 +181,7 @@ func checkEndpoint(location, issuer string) error {
 	return nil
 }
 
-// getJSON returns the body of a 200 answer that is JSON. The bearer token is
+// getJSON asks for JSON and returns the body of a 200 answer. The bearer token is
 // sent if there is one. The error is ErrUnavailable or ErrRefused and begins
 // with the name of the endpoint.
 func getJSON(ctx context.Context, client *http.Client, endpoint, location, bearer string) ([]byte, error) {
@@ -205,9 +204,6 @@ func getJSON(ctx context.Context, client *http.Client, endpoint, location, beare
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, exchangeError(endpoint, err)
-	}
-	if !json.Valid(body) {
-		return nil, fmt.Errorf("%w: %s: the answer is not JSON", ErrRefused, endpoint)
 	}
 	return body, nil
 }

@@ -54,7 +54,11 @@ type scripted struct {
 const scriptedIssuer = "https://idp.example/tenant/"
 
 func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
-	time.Sleep(time.Second) // of the bubble
+	select {
+	case <-time.After(time.Second): // of the bubble
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fetches++

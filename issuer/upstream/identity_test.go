@@ -118,3 +118,35 @@ func TestEmailVerifiedAsText(t *testing.T) {
 		}
 	}
 }
+
+func TestEmailAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		"jane@example.com": "jane@example.com", "jane": "", "@example.com": "", "jane@": "", "a@b@example.com": "",
+		"Jane <jane@example.com>": "", "a@b.example,c@d.example": "", "jane@exa\u200bmple.com": "",
+		strings.Repeat("a", 250) + "@b.example": "",
+	} {
+		if got := emailAddress(text); got != want {
+			t.Errorf("%q: got %q", text, got)
+		}
+	}
+}
+
+func TestPictureURL(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://example.com/j.png": "https://example.com/j.png", "http://example.com/j.png": "", "//example.com/j.png": "",
+		"data:image/png;base64,AA": "", "https://a:b@example.com/": "", "https://example.com/" + strings.Repeat("a", 2048): "",
+	} {
+		if got := pictureURL(text); got != want {
+			t.Errorf("%q: got %q", text, got)
+		}
+	}
+}
+
+// A claim that the configuration maps is asked for where the ID token has none.
+func TestUserInfoAddsMapped(t *testing.T) {
+	p := newToy(t)
+	p.userinfo = set("surname", "Doe")
+	if got := finish(t, p, func(c *Config) { c.Claims.FamilyName = "surname" }, false); got.FamilyName != "Doe" {
+		t.Errorf("got %+v", got)
+	}
+}
