@@ -3,6 +3,8 @@ package issuer
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
 
 // typeAccessToken is the typ that sets access tokens apart from every other JWT
@@ -21,7 +23,11 @@ type accessTokenClaims struct {
 	IssuedAt int64    `json:"iat"`
 	ID       string   `json:"jti"`
 
-	AuthorizationID string `json:"authorization_id,omitempty"`
+	AuthorizationID string            `json:"authorization_id,omitempty"`
+	Actor           *introspect.Actor `json:"act,omitempty"` // RFC 8693 §4.1
+
+	// SubjectIssuer is who vouched for the subject, if it is not this issuer.
+	SubjectIssuer string `json:"subject_issuer,omitempty"`
 }
 
 // audience is aud: one string, or an array of several (RFC 7519 §4.1.3).
@@ -36,8 +42,14 @@ func (a audience) MarshalJSON() ([]byte, error) {
 
 // mintAccessToken signs what was approved.
 func (i *Issuer) mintAccessToken(client *Client, approved *approval) (token string, lifetime time.Duration, err error) {
-	issued := now()
+	issued := approved.issued
 	lifetime = i.config.AccessTokenLifetime
+	if !approved.notAfter.IsZero() {
+		lifetime = min(lifetime, approved.notAfter.Sub(issued).Truncate(time.Second))
+	}
+	if lifetime <= 0 {
+		return "", 0, refuse(InvalidRequest, "a token that was presented is about to expire; nothing can be given for it")
+	}
 	if len(approved.audience) == 0 {
 		// The last place to notice: a token without aud is good at every gate
 		// that forgets to look.
@@ -46,14 +58,23 @@ func (i *Issuer) mintAccessToken(client *Client, approved *approval) (token stri
 	claims, err := json.Marshal(accessTokenClaims{
 		Issuer: i.config.URL, Subject: approved.subject, Audience: approved.audience,
 		ClientID: client.ID, Scope: approved.scope,
-		Expiry: issued.Add(lifetime).Unix(), IssuedAt: issued.Unix(), ID: randomText(16),
-		AuthorizationID: approved.authorizationID,
+		Expiry: issued.Add(lifetime).Unix(), IssuedAt: issued.Unix(), ID: tokenID(approved.parent),
+		AuthorizationID: approved.authorizationID, Actor: approved.actor, SubjectIssuer: approved.subjectIssuer,
 	})
 	if err != nil {
 		return "", 0, err
 	}
 	token, err = i.realm.keys.Sign(typeAccessToken, claims)
 	return token, lifetime, err
+}
+
+// tokenID makes a jti. That of a token which another one was exchanged for begins
+// with the other's and a dot, so that revoking one ends all that came of it.
+func tokenID(parent string) string {
+	if parent == "" {
+		return randomText(16)
+	}
+	return parent + "." + randomText(16)
 }
 
 // seconds is a lifetime as the RFCs give it.

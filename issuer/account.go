@@ -174,6 +174,7 @@ func (i *Issuer) showAccount(w http.ResponseWriter, r *http.Request, status int,
 		User: s.user.Username, Name: s.user.Name, Email: s.user.Email, Notice: notice, Error: problem,
 		LocalPassword: s.user.Password != "", MinPassword: users.MinPassword,
 		Connections: connections, LanguageURL: i.path("/account"),
+		Operator: s.user.Operator && i.config.Applications, ApplicationsURL: i.applicationPath(""),
 	}
 	slices.SortFunc(sessions, func(a, b *session) int { return b.AuthTime.Compare(a.AuthTime) })
 	for _, other := range sessions {

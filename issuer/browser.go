@@ -85,13 +85,21 @@ func (i *Issuer) checkForm(r *http.Request, f form, name string, s *session) err
 }
 
 // ownOrigin judges where a POST comes from. Pages are sent with no-referrer, for
-// which browsers say "Origin: null"; Sec-Fetch-Site then tells more.
+// which browsers say "Origin: null"; Sec-Fetch-Site then tells more. Programs that
+// are no browsers send neither, and have no cookies to abuse.
 func (i *Issuer) ownOrigin(r *http.Request) bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
-		return site == "same-origin"
+	origins, sites := r.Header.Values("Origin"), r.Header.Values("Sec-Fetch-Site")
+	for _, origin := range origins {
+		if origin != i.origin() && (origin != "null" || len(sites) == 0) {
+			return false
+		}
 	}
-	origin := r.Header.Get("Origin")
-	return origin == "" || origin == i.origin()
+	for _, site := range sites {
+		if site != "same-origin" {
+			return false
+		}
+	}
+	return true
 }
 
 // origin is that of the issuer's URL.

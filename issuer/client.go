@@ -63,6 +63,10 @@ type ClientMetadata struct {
 	// asked for, for OAuth clients that do not know it.
 	RefreshTokenAlways bool `json:"refresh_token_always,omitempty"`
 
+	// Impersonation lets the client exchange tokens without an actor token: the
+	// new token then does not tell that the client acts for the subject.
+	Impersonation bool `json:"impersonation,omitempty"`
+
 	// Disabled takes every right from the client without forgetting it.
 	Disabled bool `json:"disabled,omitempty"`
 }
@@ -74,6 +78,9 @@ type Client struct {
 	Created  time.Time      `json:"created,omitzero"`
 	Secrets  []ClientSecret `json:"secrets,omitempty"`
 	Declared bool           `json:"-"`
+
+	// Registration is set if the client registered itself.
+	Registration *Registration `json:"registration,omitempty"`
 }
 
 // ClientSecret is a secret as it is kept: a hash. A secret made here has 256
@@ -142,7 +149,8 @@ func (m *ClientMetadata) mayUse(grantType string) bool {
 }
 
 // validate holds metadata against what this issuer can do, so that a mistake is
-// seen when it is made and not by the client's first user.
+// seen when it is made and not by the client's first user. Short names of grant
+// types become the full ones.
 func (m *ClientMetadata) validate(config *Config) error {
 	if err := validateClientID(m.ID); err != nil {
 		return err
@@ -150,7 +158,10 @@ func (m *ClientMetadata) validate(config *Config) error {
 	if m.Type != Confidential && m.Type != Public {
 		return fmt.Errorf("client type %q: want %q or %q", m.Type, Confidential, Public)
 	}
-	for _, name := range m.GrantTypes {
+	for n, name := range m.GrantTypes {
+		if full, ok := shortGrantTypes[name]; ok {
+			name, m.GrantTypes[n] = full, full
+		}
 		grant, ok := grants[name]
 		if !ok {
 			return fmt.Errorf("grant type %q: want one of %s", name, strings.Join(GrantTypes(), ", "))
@@ -173,6 +184,11 @@ func (m *ClientMetadata) validate(config *Config) error {
 		}
 	}
 	return nil
+}
+
+// shortGrantTypes are what people may write for the names that are URNs.
+var shortGrantTypes = map[string]string{
+	"device_code": grantTypeDeviceCode, "token_exchange": grantTypeTokenExchange,
 }
 
 // validateRedirects: a client that people sign in for needs somewhere to be
@@ -233,5 +249,5 @@ func putClient(tx storage.Tx, issuer string, client *Client) error {
 	if err != nil {
 		return err
 	}
-	return tx.Put(kindClient, clientKey(issuer, client.ID), value, time.Time{})
+	return tx.Put(kindClient, clientKey(issuer, client.ID), value, client.expiry())
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -51,6 +52,56 @@ func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f form) (*Cl
 		return nil, err
 	}
 	return client, nil
+}
+
+// authenticateFor is authenticate for the token endpoint. Token exchange knows
+// one method more: the client's own access token in the Authorization header, as
+// the delegation of an earlier server had it, with or without Bearer.
+func (i *Issuer) authenticateFor(grantType string, r *http.Request, f form) (*Client, error) {
+	if grantType != grantTypeTokenExchange {
+		return i.authenticate(r.Context(), r, f)
+	}
+	token, err := introspect.FromHeader(r.Header, true)
+	if err != nil {
+		return i.authenticate(r.Context(), r, f)
+	}
+	if f.get("client_secret") != "" {
+		return nil, refuse(InvalidRequest, "the client authenticates twice, by its token and in the body; use one (RFC 6749 section 2.3)")
+	}
+	client, _, err := i.ownToken(r.Context(), token)
+	switch {
+	case errors.Is(err, errBadCredentials), errors.Is(err, introspect.ErrInactive):
+		i.audit(r, "client_authentication_failed", slog.String("method", "access_token"), slog.String("reason", err.Error()))
+		return nil, errInvalidClient(err)
+	case err != nil:
+		return nil, err
+	}
+	if id := f.get("client_id"); id != "" && id != client.ID {
+		return nil, refuse(InvalidRequest, "client_id differs from the client of the token in the Authorization header")
+	}
+	return client, nil
+}
+
+// ownToken proves a client by an access token that it got for itself, by client
+// credentials: not one that speaks for a person, and not one that was exchanged.
+func (i *Issuer) ownToken(ctx context.Context, token string) (*Client, *introspect.Token, error) {
+	facts, err := i.Introspect(ctx, token)
+	if err != nil {
+		return nil, nil, err
+	}
+	if facts.Subject != facts.ClientID || facts.AuthorizationID != "" || facts.Actor != nil {
+		return nil, nil, badCredentials("the token is not one that a client got for itself")
+	}
+	client, err := i.Client(ctx, facts.ClientID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, nil, badCredentials("unknown client")
+	case err != nil:
+		return nil, nil, err
+	case client.Disabled:
+		return nil, nil, badCredentials("disabled client")
+	}
+	return client, facts, nil
 }
 
 // errBadCredentials is found in every reason that verifyCredentials gives.

@@ -58,44 +58,60 @@ func (i *Issuer) Clients(ctx context.Context) ([]*Client, error) {
 // AddClient registers a client. An empty ID gets a random one; a confidential
 // client gets a secret, which is returned this once and kept only as a hash.
 func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client *Client, secret string, err error) {
-	if metadata.ID == "" {
-		metadata.ID = randomText(16)
-	}
-	if metadata.Type == "" {
-		metadata.Type = Confidential
-	}
-	metadata.fillScope()
-	if err := metadata.validate(&i.config); err != nil {
+	if client, err = i.newClient(metadata); err != nil {
 		return nil, "", err
 	}
-	if i.declared[metadata.ID] != nil {
-		return nil, "", ErrClientExists
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	client = &Client{ClientMetadata: metadata, Created: now}
 	if client.Type == Confidential {
-		secret = NewSecret()
-		client.Secrets = []ClientSecret{{Hash: HashSecret(secret), Created: now}}
+		secret = client.replaceSecrets()
 	}
-	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		switch _, err := getClient(tx, i.config.URL, client.ID); {
-		case err == nil:
-			return ErrClientExists
-		case !errors.Is(err, storage.ErrNotFound):
-			return err
-		}
-		return putClient(tx, i.config.URL, client)
-	})
+	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error { return i.insertClient(tx, client) })
 	if err != nil {
 		return nil, "", err
 	}
 	return client, secret, nil
 }
 
+// newClient makes a client of metadata that this issuer can serve, without a
+// secret, and stores nothing.
+func (i *Issuer) newClient(metadata ClientMetadata) (*Client, error) {
+	if metadata.ID == "" {
+		metadata.ID = randomText(16)
+	}
+	if metadata.Type == "" {
+		metadata.Type = Confidential
+	}
+	metadata.GrantTypes = slices.Clone(metadata.GrantTypes) // validate writes to it
+	if err := metadata.validate(&i.config); err != nil {
+		return nil, err
+	}
+	return &Client{ClientMetadata: metadata, Created: now()}, nil
+}
+
+// insertClient writes a new client, or returns ErrClientExists.
+func (i *Issuer) insertClient(tx storage.Tx, client *Client) error {
+	if i.declared[client.ID] != nil {
+		return ErrClientExists
+	}
+	switch _, err := getClient(tx, i.config.URL, client.ID); {
+	case err == nil:
+		return ErrClientExists
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	return putClient(tx, i.config.URL, client)
+}
+
+// replaceSecrets gives the client one secret in place of all it has.
+func (c *Client) replaceSecrets() (secret string) {
+	secret = NewSecret()
+	c.Secrets = []ClientSecret{{Hash: HashSecret(secret), Created: now()}}
+	return secret
+}
+
 // fillScope: a client that people sign in for and that names no scope can tell
 // who they are, and stay connected if it may refresh.
 func (m *ClientMetadata) fillScope() {
-	if len(m.Scope) > 0 || !m.mayUse(grantTypeAuthorizationCode) {
+	if len(m.Scope) > 0 || !(m.mayUse(grantTypeAuthorizationCode) || m.mayUse(grantTypeDeviceCode)) {
 		return
 	}
 	m.Scope = Scope{scopeOpenID, scopeProfile, scopeEmail}
@@ -113,7 +129,8 @@ func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 		if _, err := getClient(tx, i.config.URL, id); err != nil && !errors.Is(err, storage.ErrDamaged) {
 			return err // a damaged record can still be removed
 		}
-		return tx.Delete(kindClient, clientKey(i.config.URL, id))
+		key := clientKey(i.config.URL, id)
+		return errors.Join(tx.Delete(kindClient, key), tx.Delete(kindUnused, key))
 	})
 }
 

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,12 +81,34 @@ type Config struct {
 	// Upstreams are providers where people may sign in.
 	Upstreams []upstream.Config
 
+	// TrustedIssuers are those whose tokens may be exchanged for ours.
+	TrustedIssuers []TrustedIssuer
+
 	// CaddyUser, if set, returns the user that the web server has established
 	// for a request, or "". It must not believe anything a client can send.
 	CaddyUser func(*http.Request) string
 
+	// Applications lets people request an application, and operators answer.
+	Applications bool
+
+	// OnApplication, if set, is called after a request for an application was
+	// stored, by the goroutine that answers the applicant: they wait for it.
+	// What the applicant typed is a stranger's text.
+	OnApplication func(context.Context, Application)
+
+	// Welcome serves a page at the issuer's URL that tells how to use it.
+	Welcome bool
+
+	// Endpoints are more paths for endpoints, by the endpoint's name (see
+	// EndpointNames) and below the issuer's URL: {"token": {"/oauth/token.php"}}.
+	// Metadata names the canonical ones.
+	Endpoints map[string][]string
+
 	// Pages says how the pages look. Its BasePath and HTTPS are set by New.
 	Pages pages.Options
+
+	// Registration says whether clients may register themselves.
+	Registration RegistrationConfig
 
 	KeyRotation time.Duration // age at which a signing key is replaced, default 90 days
 
@@ -121,6 +144,7 @@ func (c Config) withDefaults() Config {
 			*d.value = d.fallback
 		}
 	}
+	c.Registration = c.Registration.withDefaults()
 	if c.SigningAlgorithm == "" {
 		c.SigningAlgorithm = keys.ES256
 	}
@@ -174,7 +198,16 @@ func (c Config) Validate() error {
 	if err := c.validateScopes(); err != nil {
 		return err
 	}
-	return c.validateClients()
+	if err := c.validateTrustedIssuers(); err != nil {
+		return err
+	}
+	if err := c.validateRegistration(); err != nil {
+		return err
+	}
+	if err := c.validateClients(); err != nil {
+		return err
+	}
+	return c.validateEndpoints()
 }
 
 func (c *Config) validateScopes() error {

@@ -31,17 +31,20 @@ func consentKey(issuer, subject, clientID string) string {
 }
 
 func putConsent(tx storage.Tx, issuer, subject, clientID string, c *consent) error {
-	return putRecord(tx, kindConsent, consentKey(issuer, subject, clientID), c, now().Add(consentLifetime))
+	return errors.Join(
+		putRecord(tx, kindConsent, consentKey(issuer, subject, clientID), c, now().Add(consentLifetime)),
+		keepClient(tx, issuer, clientID),
+	)
 }
 
 // remembered returns what the person agreed to for the client; the zero consent
-// if nothing.
-func (i *Issuer) remembered(ctx context.Context, subject, clientID string) (c *consent, err error) {
+// if nothing. An agreement with an earlier client of the same id is none.
+func (i *Issuer) remembered(ctx context.Context, subject string, client *Client) (c *consent, err error) {
 	err = i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
-		c, err = getRecord[consent](tx, kindConsent, consentKey(i.config.URL, subject, clientID))
+		c, err = getRecord[consent](tx, kindConsent, consentKey(i.config.URL, subject, client.ID))
 		return err
 	})
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) || (err == nil && c.Since.Before(client.Created)) {
 		return new(consent), nil
 	}
 	return c, err
@@ -60,17 +63,18 @@ func (c *consent) covers(q *authorizationRequest) bool {
 // consentCovers tells whether the person need not be asked. They are asked again
 // where any program on their machine could pose as the client: a public client
 // that is answered on a loopback port or a private-use scheme (RFC 8252 §8.6).
+// And they are asked again when the client has changed what it says about itself.
 func (i *Issuer) consentCovers(ctx context.Context, q *authorizationRequest, subject string) (bool, error) {
 	if q.promptConsent || (q.client.Type == Public && loopbackOrPrivate(q.redirectURI)) {
 		return false, nil
 	}
-	c, err := i.remembered(ctx, subject, q.client.ID)
-	return err == nil && c.covers(q), err
+	c, err := i.remembered(ctx, subject, q.client)
+	return err == nil && c.covers(q) && !q.client.changedSince(c.LastUsed), err
 }
 
 // showConsent asks the person.
 func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *session) error {
-	before, err := i.remembered(r.Context(), s.Subject, q.client.ID)
+	before, err := i.remembered(r.Context(), s.Subject, q.client)
 	if err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transact
 			page.Offline, page.OfflineFor = true, i.config.RefreshTokenIdleLifetime
 			continue
 		}
-		page.Scopes = append(page.Scopes, i.describeScope(name, !before.Scope.Has(name)))
+		page.Scopes = append(page.Scopes, i.describeScope(name, page.AlreadyGranted && !before.Scope.Has(name)))
 	}
 	for _, resource := range q.audience {
 		if resource != i.config.URL {
@@ -112,7 +116,7 @@ func (i *Issuer) describeScope(name string, added bool) pages.Scope {
 // and takes the person's decision (POST).
 func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
-		t, err := i.resume(r, r.URL.Query().Get("transaction"))
+		t, err := i.resumeAuthorization(r, r.URL.Query().Get("transaction"))
 		if err != nil {
 			return err
 		}
@@ -122,7 +126,7 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t, err := i.resume(r, f.get(pages.FieldTransaction))
+	t, err := i.resumeAuthorization(r, f.get(pages.FieldTransaction))
 	if err != nil {
 		return err
 	}
@@ -136,6 +140,15 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	return i.decide(w, r, t, s, f.get(pages.FieldAction))
 }
 
+// resumeAuthorization resumes a transaction of that kind and no other.
+func (i *Issuer) resumeAuthorization(r *http.Request, sealed string) (*transaction, error) {
+	t, err := i.resume(r, sealed)
+	if err == nil && t.Purpose != forAuthorization {
+		err = errForged
+	}
+	return t, err
+}
+
 // decide carries out what the person decided.
 func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, s *session, action string) error {
 	q, err := i.parseAuthorizationRequest(r.Context(), t.Query)
@@ -147,7 +160,7 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, 
 	}
 	switch action {
 	case pages.ActionAllow:
-		given, err := i.remembered(r.Context(), s.Subject, q.client.ID)
+		given, err := i.remembered(r.Context(), s.Subject, q.client)
 		if err != nil {
 			return err
 		}

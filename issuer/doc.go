@@ -6,6 +6,9 @@
 //	/token                                 token.go, then grant_<name>.go    RFC 6749 §3.2
 //	/introspect                            introspection.go                  RFC 7662
 //	/revoke                                revocation.go, revoked.go         RFC 7009
+//	/register                              registration.go and
+//	                                       registration_metadata.go          RFC 7591
+//	/register/<client_id>                  registration_management.go        RFC 7592
 //	/.well-known/oauth-authorization-server,
 //	/.well-known/openid-configuration      metadata.go                       RFC 8414, OpenID Connect Discovery
 //	/.well-known/jwks.json                 metadata.go, package keys         RFC 7517

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -45,7 +46,9 @@ type Error struct {
 
 	// status is set only where the code does not decide it: 405, 413 and 415.
 	status int
-	cause  error
+	// retryAfter is set where a client should wait longer than a moment.
+	retryAfter time.Duration
+	cause      error
 }
 
 func (e *Error) Error() string {
@@ -120,7 +123,7 @@ func (i *Issuer) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	case InvalidClient: // RFC 6749 §5.2: with the scheme the client used; Basic is the one we offer
 		header.Set("WWW-Authenticate", `Basic realm="`+i.config.URL+`", charset="UTF-8"`)
 	case TemporarilyUnavailable:
-		header.Set("Retry-After", "2")
+		header.Set("Retry-After", retryAfter(max(e.retryAfter, 2*time.Second)))
 	}
 	writeJSON(w, e.Status(), struct {
 		Error       ErrorCode `json:"error"`

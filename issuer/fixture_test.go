@@ -85,6 +85,7 @@ func newFixture(t testing.TB, changes ...func(*Config)) *fixture {
 		Resources:       func() []string { return []string{fixtureAPI, fixtureFiles} },
 		Logger:          slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	config.Clients[0].GrantTypes = append(config.Clients[0].GrantTypes, grantTypeDeviceCode)
 	for _, change := range changes {
 		change(&config)
 	}

@@ -39,9 +39,24 @@ func (f form) all(name string) []string { return f[name] }
 // readForm reads the parameters of a POST from its body, and only from there:
 // what stands in a URL ends in logs and histories (RFC 6749 §2.3.1).
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
-	if err := checkFormType(r.Header); err != nil {
+	return readFormWith(w, r, repeatable)
+}
+
+// readFormWith is readForm with other parameters that may occur more than once:
+// checkboxes of our own pages do.
+func readFormWith(w http.ResponseWriter, r *http.Request, repeatable map[string]bool) (form, error) {
+	if err := checkMediaType(r.Header, "application/x-www-form-urlencoded"); err != nil {
 		return nil, err
 	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return parseFormWith(string(body), repeatable)
+}
+
+// readBody reads a body of a bounded size in a bounded time.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	// A client that sends a byte now and then must not hold a goroutine for
 	// ever. Not every writer has a deadline to set (a test recorder does not).
 	control := http.NewResponseController(w)
@@ -58,13 +73,14 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	case err != nil:
 		return nil, refuse(InvalidRequest, "the body could not be read").because(err)
 	}
-	return parseForm(string(body))
+	return body, nil
 }
 
-// checkFormType demands RFC 6749's application/x-www-form-urlencoded.
-func checkFormType(header http.Header) error {
+// checkMediaType demands a body of that media type, as it is: RFC 6749's
+// application/x-www-form-urlencoded, or RFC 7591's application/json.
+func checkMediaType(header http.Header, want string) error {
 	unsupported := func(what string) error {
-		e := refuse(InvalidRequest, "%s; send application/x-www-form-urlencoded in UTF-8, without a content encoding", what)
+		e := refuse(InvalidRequest, "%s; send %s in UTF-8, without a content encoding", what, want)
 		e.status = http.StatusUnsupportedMediaType
 		return e
 	}
@@ -72,7 +88,7 @@ func checkFormType(header http.Header) error {
 		return unsupported("one Content-Type header is required")
 	}
 	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+	if err != nil || mediaType != want {
 		return unsupported("the Content-Type is not supported")
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
@@ -86,8 +102,13 @@ func checkFormType(header http.Header) error {
 
 // parseForm decodes and checks parameters; it is also the parser of the query
 // of an authorization request.
-func parseForm(encoded string) (form, error) {
-	values, err := url.ParseQuery(encoded)
+//
+// A line break after an ampersand is forgiven: it has no meaning there, and the
+// examples of some documentations, pasted as they stand, have it.
+func parseForm(encoded string) (form, error) { return parseFormWith(encoded, repeatable) }
+
+func parseFormWith(encoded string, repeatable map[string]bool) (form, error) {
+	values, err := url.ParseQuery(lineBreaks.Replace(encoded))
 	if err != nil {
 		return nil, refuse(InvalidRequest, "the parameters are not well-formed application/x-www-form-urlencoded").because(err)
 	}
@@ -112,6 +133,8 @@ func parseForm(encoded string) (form, error) {
 	}
 	return form(values), nil
 }
+
+var lineBreaks = strings.NewReplacer("&\r\n", "&", "&\n", "&")
 
 // isToken tells whether a name of the request is tame enough to be repeated in
 // an error description: letters, digits, '_' and '-', at most 64 of them.

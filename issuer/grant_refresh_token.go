@@ -27,7 +27,7 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 		if refused != nil || err != nil {
 			return err
 		}
-		approved, err = refreshed(granted, r) // its refusal undoes the rotation
+		approved, err = i.refreshed(granted, r) // its refusal undoes the rotation
 		return err
 	})
 	if err != nil {
@@ -46,16 +46,21 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 
 // refreshed is what a refresh is good for: what was granted, or less if the
 // request asks for less; never more, and nothing that the client has lost since.
-func refreshed(granted *Authorization, r *tokenRequest) (*approval, error) {
+func (i *Issuer) refreshed(granted *Authorization, r *tokenRequest) (*approval, error) {
 	scope, err := requestedScope(r.get("scope"), granted.Scope.Intersect(r.client.Scope))
 	if err != nil {
 		return nil, err
 	}
-	audience, err := narrowed(granted.Audience, r.all("resource"))
+	open, err := i.stillOpen(r.client, granted.Audience)
+	if err != nil {
+		return nil, err
+	}
+	audience, err := narrowed(open, r.all("resource"))
 	if err != nil {
 		return nil, err
 	}
 	return &approval{
 		subject: granted.Subject, scope: scope, audience: audience, authorizationID: granted.ID, authenticated: granted,
+		notAfter: granted.Expiry,
 	}, nil
 }

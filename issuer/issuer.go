@@ -21,8 +21,10 @@ type Issuer struct {
 	routes   map[string]endpoint
 	metadata []byte
 
-	pages     *pages.Pages
-	upstreams []*upstream.Provider
+	pages      *pages.Pages
+	upstreams  []*upstream.Provider
+	registered *limiter // registrations and updates, by address
+	trusted    []*foreignIssuer
 }
 
 // New makes an issuer on a state. It loads the issuer's keys and revocations
@@ -45,7 +47,11 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
-	i.routes = i.surface()
+	if err := i.trust(); err != nil {
+		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
+	}
+	i.registered = i.config.Registration.limiter()
+	i.routes = i.withAliases(i.surface())
 	i.metadata = i.marshalMetadata()
 	return i, nil
 }
@@ -83,7 +89,8 @@ type endpoint struct {
 	crossOrigin bool // see cross_origin.go
 }
 
-// surface lists every path that the issuer answers. There is no other.
+// surface lists every path that the issuer answers. There is no other. A star
+// stands for the last part of a path.
 func (i *Issuer) surface() map[string]endpoint {
 	post, get := []string{http.MethodPost}, []string{http.MethodGet, http.MethodHead}
 	both := []string{http.MethodGet, http.MethodHead, http.MethodPost}
@@ -94,11 +101,28 @@ func (i *Issuer) surface() map[string]endpoint {
 		base + "/revoke":     {post, i.serveRevocation, true},
 		base + "/userinfo":   {both, i.serveUserinfo, true},
 
+		base + "/device-authorization": {post, i.serveDeviceAuthorization, true},
+		base + "/device_authorization": {post, i.serveDeviceAuthorization, true},
+
+		base + "/device":      {both, i.show(i.serveDevice), false},
 		base + "/authorize":   {both, i.show(i.serveAuthorize), false},
 		base + "/login":       {both, i.show(i.serveLogin), false},
 		base + "/consent":     {both, i.show(i.serveConsent), false},
 		base + "/account":     {both, i.show(i.serveAccount), false},
 		base + "/end-session": {both, i.show(i.serveEndSession), false},
+	}
+	// Links that were handed out work on when applications are turned off.
+	routes[base+"/applications/secret"] = endpoint{both, i.show(i.serveApplicationSecret), false}
+	if i.config.Applications {
+		routes[base+"/applications"] = endpoint{get, i.show(i.serveApplications), false}
+		routes[base+"/applications/new"] = endpoint{both, i.show(i.serveApplicationForm), false}
+		routes[base+"/applications/*"] = endpoint{both, i.show(i.serveApplicationReview), false}
+	}
+	if i.config.Welcome {
+		routes[base+"/"] = endpoint{get, i.show(i.serveWelcome), false}
+		if base != "" {
+			routes[base] = endpoint{get, i.show(i.serveWelcome), false}
+		}
 	}
 	for _, provider := range i.upstreams {
 		// One for each, so that no provider can answer for another (RFC 9700
@@ -117,6 +141,10 @@ func (i *Issuer) surface() map[string]endpoint {
 		routes[prefix+"oauth-authorization-server"+suffix] = endpoint{get, i.serveMetadata, true}
 	}
 	routes[base+"/.well-known/jwks.json"] = endpoint{get, i.serveJWKS, true}
+	if i.config.Registration.Mode != RegistrationOff {
+		routes[base+"/register"] = endpoint{post, i.serveRegistration, true}
+		routes[base+"/register/*"] = endpoint{[]string{http.MethodGet, http.MethodPut, http.MethodDelete}, i.serveRegistered, true}
+	}
 	return routes
 }
 
@@ -135,8 +163,12 @@ func (i *Issuer) find(path string) (endpoint, bool) {
 		return endpoint{[]string{http.MethodGet, http.MethodHead}, i.pages.ServeAsset, false}, true
 	}
 	e, ok := i.routes[path]
-	if !ok && len(path) > 1 {
-		e, ok = i.routes[strings.TrimSuffix(path, "/")]
+	if trimmed := strings.TrimSuffix(path, "/"); !ok && trimmed != "" && !strings.HasSuffix(trimmed, "/") {
+		path = trimmed
+		e, ok = i.routes[path]
+	}
+	if n := strings.LastIndexByte(path, '/') + 1; !ok && n < len(path) {
+		e, ok = i.routes[path[:n]+"*"]
 	}
 	return e, ok
 }

@@ -38,7 +38,7 @@ func (i *Issuer) showLogin(w http.ResponseWriter, r *http.Request, status int, t
 	}
 	for _, provider := range i.upstreams {
 		page.Upstreams = append(page.Upstreams, pages.Upstream{ID: provider.ID(), Name: provider.Name()})
-		page.FormTargets = append(page.FormTargets, "https:")
+		page.FormTargets = append(page.FormTargets, provider.Issuer())
 	}
 	if t.Purpose == forAuthorization {
 		q, err := i.parseAuthorizationRequest(r.Context(), t.Query)
@@ -140,12 +140,21 @@ func (i *Issuer) signedIn(w http.ResponseWriter, r *http.Request, t *transaction
 	}
 	i.audit(r, "login", slog.String("subject", user.ID), slog.Any("amr", amr))
 	t.Browser = browser
-	if t.Purpose == forAuthorization {
-		redirect(w, i.path("/consent")+"?transaction="+url.QueryEscape(i.sealed(t)))
-		return nil
-	}
-	redirect(w, i.path("/account"))
+	redirect(w, i.continuation(t))
 	return nil
+}
+
+// continuation is where a transaction goes on after the sign-in.
+func (i *Issuer) continuation(t *transaction) string {
+	switch t.Purpose {
+	case forAuthorization:
+		return i.path("/consent") + "?transaction=" + url.QueryEscape(i.sealed(t))
+	case forDevice:
+		return i.path("/device") + "?transaction=" + url.QueryEscape(i.sealed(t))
+	case forApplications:
+		return i.applicationPath(t.Query)
+	}
+	return i.path("/account")
 }
 
 func (i *Issuer) auditLogin(r *http.Request, username, reason string) {

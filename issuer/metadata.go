@@ -17,7 +17,9 @@ type metadata struct {
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	UserinfoEndpoint      string   `json:"userinfo_endpoint"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint"` // RFC 8628 §4
 	EndSessionEndpoint    string   `json:"end_session_endpoint"`
+	RegistrationEndpoint  string   `json:"registration_endpoint,omitempty"` // RFC 7591 §3, where it is on
 	JWKSURI               string   `json:"jwks_uri"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
@@ -66,7 +68,9 @@ func (i *Issuer) marshalMetadata() []byte {
 		GrantTypesSupported:   GrantTypes(),
 		AuthorizationEndpoint: url + "/authorize",
 		UserinfoEndpoint:      url + "/userinfo",
+		DeviceEndpoint:        url + "/device-authorization",
 		EndSessionEndpoint:    url + "/end-session",
+		RegistrationEndpoint:  i.registrationEndpoint(),
 
 		ResponseTypesSupported:        []string{"code"},
 		ResponseModesSupported:        []string{"query", "form_post"},

@@ -19,6 +19,10 @@ const (
 	kindSessionOf     = "session_of"    // issuer, subject, session key: an index
 	kindConsent       = "consent"       // issuer, subject, client id
 	kindSpent         = "spent"         // issuer, transaction: a form that was answered
+
+	kindApplication        = "application"         // issuer, reference
+	kindApplicationPending = "application_pending" // issuer, reference: an index of those to answer
+	kindApplicationSecret  = "application_secret"  // issuer, handle
 )
 
 // getRecord reads and decodes a record. The error is storage.ErrNotFound or

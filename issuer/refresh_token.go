@@ -49,11 +49,21 @@ func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, succe
 	if refused != nil || err != nil {
 		return nil, "", nil, refused, err
 	}
-	if !token.Used.IsZero() {
-		return i.repeat(tx, token, a, presented)
+	used := !token.Used.IsZero()
+	if used {
+		switch again, err := i.isRepeat(tx, token, presented); {
+		case err != nil:
+			return nil, "", nil, nil, err
+		case !again:
+			ended, err := i.endAuthorization(tx, a)
+			return nil, "", &ended, errRefreshToken("replayed"), err
+		}
 	}
 	if refused := i.checkRefresh(tx, a, r); refused != nil {
 		return nil, "", nil, refused, nil
+	}
+	if used {
+		return a, i.realm.seal.successorOf(presented, token.Used), nil, nil, nil
 	}
 	// To the nanosecond: the successor is derived from it.
 	token.Used = time.Now().UTC()
@@ -64,22 +74,19 @@ func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, succe
 	)
 }
 
-// repeat answers a refresh token that was used before. Within the grace, and as
-// long as nobody has used the successor, it is a lost answer or a second tab,
-// and gets the same successor. Otherwise two parties hold the chain.
-func (i *Issuer) repeat(tx storage.Tx, token *refreshToken, a *Authorization, presented string) (*Authorization, string, *revocation, error, error) {
-	successor := i.realm.seal.successorOf(presented, token.Used)
-	if time.Since(token.Used) < i.config.RefreshTokenGrace {
-		key, _ := handleKey(i.config.URL, successor)
-		switch next, err := getRecord[refreshToken](tx, kindRefreshToken, key); {
-		case err == nil && next.Used.IsZero():
-			return a, successor, nil, nil, nil
-		case err != nil && !errors.Is(err, storage.ErrNotFound):
-			return nil, "", nil, nil, err
-		}
+// isRepeat tells a lost answer, or a second tab, from a theft: a refresh token
+// that was used before gets the same successor again within the grace, as long as
+// nobody has used that one. Otherwise two parties hold the chain.
+func (i *Issuer) isRepeat(tx storage.Tx, token *refreshToken, presented string) (bool, error) {
+	if time.Since(token.Used) >= i.config.RefreshTokenGrace {
+		return false, nil
 	}
-	ended, err := i.endAuthorization(tx, a)
-	return nil, "", &ended, errRefreshToken("replayed"), err
+	key, _ := handleKey(i.config.URL, i.realm.seal.successorOf(presented, token.Used))
+	next, err := getRecord[refreshToken](tx, kindRefreshToken, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && next.Used.IsZero(), err
 }
 
 // findRefreshToken returns a refresh token of the client and its authorization.

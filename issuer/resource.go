@@ -70,3 +70,18 @@ func (i *Issuer) defaultResource() string {
 	}
 	return ""
 }
+
+// stillOpen returns what the client may have of an authorization's audience: it
+// may have lost resources since.
+func (i *Issuer) stillOpen(client *Client, granted []string) ([]string, error) {
+	var open []string
+	for _, resource := range granted {
+		if resource == i.config.URL || i.mayTarget(client, resource) {
+			open = append(open, resource)
+		}
+	}
+	if len(open) == 0 {
+		return nil, refuse(InvalidTarget, "the client may no longer have tokens for what was granted")
+	}
+	return open, nil
+}

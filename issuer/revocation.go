@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
 // serveRevocation is the revocation endpoint (RFC 7009). It answers 200 with an
@@ -28,7 +29,7 @@ func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
 	facts, err := i.Introspect(r.Context(), token)
 	switch {
 	case errors.Is(err, introspect.ErrInactive):
-		return nil
+		return i.revokeRefreshToken(r, client, token)
 	case err != nil:
 		return refuse(TemporarilyUnavailable, "the token cannot be judged now").because(err)
 	case facts.ClientID != client.ID:
@@ -41,5 +42,31 @@ func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	i.audit(r, "token_revoked", slog.String("client_id", client.ID), slog.String("subject", facts.Subject), slog.String("jti", facts.ID))
+	return nil
+}
+
+// revokeRefreshToken ends the authorization that a refresh token belongs to, and
+// with it the whole chain and its access tokens (RFC 7009 §2.1). What is not a
+// refresh token of the client is as good as revoked.
+func (i *Issuer) revokeRefreshToken(r *http.Request, client *Client, token string) error {
+	key, ok := handleKey(i.config.URL, token)
+	if !ok {
+		return nil
+	}
+	var a *Authorization
+	var ended revocation
+	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+		var refused error
+		if _, a, refused, err = i.findRefreshToken(tx, key, client); refused != nil || err != nil {
+			return err
+		}
+		ended, err = i.endAuthorization(tx, a)
+		return err
+	})
+	if err != nil || a == nil {
+		return err
+	}
+	i.enforce(ended)
+	i.audit(r, "refresh_token_revoked", slog.String("client_id", client.ID), slog.String("subject", a.Subject), slog.String("authorization_id", a.ID))
 	return nil
 }

@@ -56,8 +56,11 @@ func (x *revokedIndex) covers(token *introspect.Token) bool {
 	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if _, ok := x.all[revokedID{revokedToken, token.ID}]; ok {
-		return true
+	for id := token.ID; id != ""; { // itself, and what it was exchanged for
+		if _, ok := x.all[revokedID{revokedToken, id}]; ok {
+			return true
+		}
+		id = id[:max(0, strings.LastIndexByte(id, '.'))]
 	}
 	if token.AuthorizationID != "" {
 		if _, ok := x.all[revokedID{revokedAuthorization, token.AuthorizationID}]; ok {

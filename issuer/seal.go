@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -87,7 +88,7 @@ var errUnsealable = errors.New("not sealed by this issuer for this purpose")
 // unseal is the reverse of seal.
 func (s *sealer) unseal(purpose, text string, v any) error {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil {
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return errUnsealable
 	}
 	plain, err := s.box.Open(nil, nil, sealed, []byte(purpose))

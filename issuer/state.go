@@ -36,6 +36,16 @@ func NewState(store storage.Storage) *State {
 	return &State{Storage: store, realms: make(map[string]*realm)}
 }
 
+// Close ends what the State does in the background with other issuers. Issuers
+// on it then know what they knew, and ask nobody. The storage stays open.
+func (s *State) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.realms {
+		r.foreign.close()
+	}
+}
+
 // realm is the State of one issuer, by its URL.
 type realm struct {
 	keys     *keys.Ring
@@ -43,6 +53,11 @@ type realm struct {
 	verified *introspect.Cache
 	seal     *sealer
 	users    *users.Users
+	devices  pendingDevices
+	guesses  *limiter // of user codes
+
+	requests *limiter // of applications
+	foreign  foreignState
 
 	loading sync.Mutex
 	loaded  bool
@@ -75,6 +90,8 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 		return nil, err
 	}
 	r.users = users.New(s.Storage, url)
+	r.guesses = newLimiter(freeGuesses, guessRefill)
+	r.requests = newLimiter(freeRequests, requestRefill)
 	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}})
 	if err != nil {
 		return nil, err
@@ -105,6 +122,7 @@ func (s *State) upkeep(ctx context.Context) error {
 	var errs []error
 	for _, r := range s.loadedRealms() {
 		r.revoked.prune(time.Now())
+		r.devices.prune(time.Now())
 		r.verified.Forget(r.revoked.covers)
 		errs = append(errs, r.keys.Maintain(ctx))
 	}

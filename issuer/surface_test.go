@@ -20,6 +20,9 @@ var (
 		"/token":      {ccGrant},
 		"/introspect": {"token=x"},
 		"/revoke":     {"token=x"},
+
+		"/device-authorization": {"scope=read"},
+		"/device_authorization": {"scope=read"},
 	}
 	otherEndpoints = map[string]string{
 		"/userinfo":    "bearer", // RFC 6750
@@ -27,7 +30,10 @@ var (
 		"/login":       "browser",
 		"/consent":     "browser",
 		"/account":     "browser",
+		"/device":      "browser",
 		"/end-session": "browser",
+
+		"/applications/secret": "browser",
 	}
 )
 
@@ -82,6 +88,13 @@ func TestSurface(t *testing.T) {
 				return w
 			},
 			"the body counts, the query does not": func(t *testing.T) *httptest.ResponseRecorder {
+				// A good request in the query is none; where nothing is required, the
+				// query is seen to be ignored by what is wrong in it.
+				if strings.HasPrefix(path, "/device") {
+					w := f.post(path+"?scope=admin", known.good, asSvc)
+					expect(t, w, 200, "")
+					return w
+				}
 				w := f.post(path+"?"+known.good, "", asSvc)
 				expect(t, w, 400, InvalidRequest)
 				return w

@@ -1,0 +1,224 @@
+package issuer
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+)
+
+// serveApplicationForm is where anybody requests an application. What is typed
+// costs nothing until it is complete, within its bounds, and within what one
+// address may send.
+func (i *Issuer) serveApplicationForm(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		if sealed := r.URL.Query().Get("received"); sealed != "" {
+			return i.thankApplicant(w, r, sealed)
+		}
+		return i.showApplicationForm(w, r, http.StatusOK, pages.ApplicationFields{}, nil)
+	}
+	f, err := readFormWith(w, r, repeatableInApplication)
+	if err != nil {
+		return err
+	}
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	if err := i.checkForm(r, f, "application", s); err != nil {
+		return err
+	}
+	fields := typedApplication(f)
+	a, problems := i.readApplication(fields)
+	if len(problems) > 0 {
+		return i.showApplicationForm(w, r, http.StatusBadRequest, fields, problems)
+	}
+	return i.receiveApplication(w, r, a)
+}
+
+// repeatableInApplication are the checkboxes of the two forms.
+var repeatableInApplication = map[string]bool{
+	pages.FieldGrantType: true, pages.FieldResource: true, pages.FieldScope: true,
+}
+
+// receiveApplication stores a request and thanks for it, by a redirect: loading
+// that page again does not send the request again.
+func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *Application) error {
+	a.Address = i.config.ClientIP(r)
+	if wait := i.realm.requests.take(a.Address); wait > 0 {
+		w.Header().Set("Retry-After", retryAfter(wait))
+		return &pageError{status: http.StatusTooManyRequests, kind: pages.ErrorThrottled, detail: "Too many requests for applications came from this address."}
+	}
+	err := i.addApplication(r.Context(), a)
+	if errors.Is(err, errApplicationsFull) {
+		i.audit(r, "application_refused", slog.String("reason", "too many are pending"))
+		return i.showApplicationsFull(w, r)
+	}
+	if err != nil {
+		return err
+	}
+	i.audit(r, "application_requested", slog.String("reference", a.Reference), slog.String("name", loggable(a.Name)))
+	if i.config.OnApplication != nil {
+		i.config.OnApplication(r.Context(), *a)
+	}
+	sealed, err := i.realm.seal.seal("application received", receivedApplication{a.Reference, a.Name, a.Contact})
+	if err != nil {
+		return err
+	}
+	redirect(w, i.path("/applications/new")+"?received="+url.QueryEscape(sealed))
+	return nil
+}
+
+// receivedApplication is what the thanks say.
+type receivedApplication struct{ Reference, Name, Contact string }
+
+func (i *Issuer) thankApplicant(w http.ResponseWriter, r *http.Request, sealed string) error {
+	var received receivedApplication
+	if err := i.realm.seal.unseal("application received", sealed, &received); err != nil {
+		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, cause: err, detail: "The address of this page is not complete."}
+	}
+	i.pages.ApplicationReceived(w, r, http.StatusOK, pages.ApplicationReceived{
+		Name: received.Name, Reference: received.Reference, Contact: received.Contact,
+		LanguageURL: i.path("/applications/new") + "?received=" + url.QueryEscape(sealed),
+	})
+	return nil
+}
+
+// showApplicationsFull says that no requests are taken now, and nothing of how
+// many there are.
+func (i *Issuer) showApplicationsFull(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Retry-After", "86400")
+	i.pages.Error(w, r, http.StatusServiceUnavailable, pages.Error{
+		Kind:  pages.ErrorUnavailable,
+		Title: pages.Text{"": "No requests are accepted now", "fr": "Aucune demande n’est acceptée actuellement"},
+		Description: pages.Text{
+			"":   "Too many requests wait for an answer already. Yours was not stored; please try again in a few days, or contact the operators.",
+			"fr": "Trop de demandes attendent déjà une réponse. La vôtre n’a pas été enregistrée ; réessayez dans quelques jours ou contactez les exploitants.",
+		},
+		LanguageURL: i.path("/applications/new"),
+	})
+	return nil
+}
+
+func (i *Issuer) showApplicationForm(w http.ResponseWriter, r *http.Request, status int, fields pages.ApplicationFields, problems map[string]pages.FieldError) error {
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	i.pages.Application(w, r, status, pages.Application{
+		Action: i.path("/applications/new"), CSRF: i.csrf("application", i.browser(w, r), s),
+		Fields: fields, Choices: i.applicationChoices(), Errors: problems, LanguageURL: i.path("/applications/new"),
+	})
+	return nil
+}
+
+// applicationChoices are what clients of this issuer can have.
+func (i *Issuer) applicationChoices() pages.ApplicationChoices {
+	choices := pages.ApplicationChoices{GrantTypes: GrantTypes(), Resources: i.knownResources()}
+	for _, name := range i.config.scopeNames() {
+		choices.Scopes = append(choices.Scopes, i.describeScope(name, false))
+	}
+	return choices
+}
+
+// knownResources are the APIs that this issuer has tokens for.
+func (i *Issuer) knownResources() []string {
+	all := slices.Clone(i.config.Resources())
+	if fallback := i.config.DefaultResource; fallback != "" && !slices.Contains(all, fallback) {
+		all = append(all, fallback)
+	}
+	return all
+}
+
+// typedApplication is what stands in the form.
+func typedApplication(f form) pages.ApplicationFields {
+	return pages.ApplicationFields{
+		Name: f.get(pages.FieldName), Description: f.get(pages.FieldDescription), Contact: f.get(pages.FieldContact),
+		ClientType: f.get(pages.FieldClientType), GrantTypes: f.all(pages.FieldGrantType), RedirectURIs: f.get(pages.FieldRedirectURIs),
+		Resources: f.all(pages.FieldResource), Others: f.get(pages.FieldResources),
+		Scopes: f.all(pages.FieldScope), OtherScopes: f.get(pages.FieldScopes),
+	}
+}
+
+// readApplication makes a request of what was typed, or says what is wrong with
+// which field. Name, description and contact must be known, and nothing else.
+func (i *Issuer) readApplication(typed pages.ApplicationFields) (*Application, map[string]pages.FieldError) {
+	a := &Application{
+		Name: cleanLine(typed.Name), Description: cleanText(typed.Description), Contact: cleanLine(typed.Contact),
+		ClientType: typed.ClientType, GrantTypes: unique(typed.GrantTypes), RedirectURIs: cleanLines(typed.RedirectURIs),
+		Resources: unique(append(slices.Clone(typed.Resources), cleanLines(typed.Others)...)),
+		Scopes:    unique(append(slices.Clone(typed.Scopes), strings.Fields(cleanLine(typed.OtherScopes))...)),
+	}
+	problems := make(map[string]pages.FieldError)
+	i.checkChoices(typed, problems)
+	checkRedirects(a.RedirectURIs, problems)
+	if address, err := mail.ParseAddress(a.Contact); err != nil || address.Address != a.Contact {
+		problems[pages.FieldContact] = pages.FieldBadContact
+	}
+	for _, bounded := range []struct {
+		field, text string
+		most        int
+	}{
+		{pages.FieldName, a.Name, maxApplicationName},
+		{pages.FieldDescription, a.Description, maxApplicationDescription},
+		{pages.FieldContact, a.Contact, maxApplicationContact},
+		{pages.FieldRedirectURIs, typed.RedirectURIs, maxApplicationLines},
+		{pages.FieldResources, typed.Others, maxApplicationLines},
+		{pages.FieldScopes, typed.OtherScopes, maxApplicationScopes},
+	} {
+		if utf8.RuneCountInString(bounded.text) > bounded.most {
+			problems[bounded.field] = pages.FieldTooLong
+		}
+	}
+	for field, text := range map[string]string{pages.FieldName: a.Name, pages.FieldDescription: a.Description, pages.FieldContact: a.Contact} {
+		if text == "" {
+			problems[field] = pages.FieldRequired
+		}
+	}
+	return a, problems
+}
+
+// checkChoices: what was chosen must have been offered. A browser sends nothing
+// else, but others do.
+func (i *Issuer) checkChoices(typed pages.ApplicationFields, problems map[string]pages.FieldError) {
+	switch typed.ClientType {
+	case "", Confidential, Public:
+	default:
+		problems[pages.FieldClientType] = pages.FieldUnknownValue
+	}
+	for field, chosen := range map[string]struct{ values, offered []string }{
+		pages.FieldGrantType: {typed.GrantTypes, GrantTypes()},
+		pages.FieldResource:  {typed.Resources, i.knownResources()},
+		pages.FieldScope:     {typed.Scopes, i.config.scopeNames()},
+	} {
+		for _, value := range chosen.values {
+			if !slices.Contains(chosen.offered, value) {
+				problems[field] = pages.FieldUnknownValue
+			}
+		}
+	}
+}
+
+func checkRedirects(uris []string, problems map[string]pages.FieldError) {
+	for _, uri := range uris {
+		if validateRedirectURI(uri) != nil {
+			problems[pages.FieldRedirectURIs] = pages.FieldBadURI
+		}
+	}
+}
+
+// unique returns each value once, in order; nil where there is none.
+func unique(values []string) (once []string) {
+	for _, value := range values {
+		if !slices.Contains(once, value) {
+			once = append(once, value)
+		}
+	}
+	return once
+}

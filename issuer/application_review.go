@@ -1,0 +1,243 @@
+package issuer
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// forApplications is the purpose of a transaction in which an operator signs in
+// to answer applications; its Query is the reference of one, or empty.
+const forApplications = "applications"
+
+// applicationsPerPage is how many requests the operator's list shows at once.
+const applicationsPerPage = 50
+
+var errNotOperator = &pageError{status: http.StatusForbidden, kind: pages.ErrorForbidden,
+	detail: "Applications are answered by people with the operator role (caddy oauth user add --operator)."}
+
+var errNoApplication = &pageError{status: http.StatusNotFound, kind: pages.ErrorNotFound,
+	detail: "There is no request with this reference, or it is too old."}
+
+// applicationPath is the path of an operator's page: of a request, or without
+// one of the list.
+func (i *Issuer) applicationPath(reference string) string {
+	if reference == "" {
+		return i.path("/applications")
+	}
+	return i.path("/applications/") + reference
+}
+
+// operator returns the session of an operator. Without one it answers with the
+// sign-in page, which leads back here, and returns nil; whoever is signed in and
+// no operator is refused.
+func (i *Issuer) operator(w http.ResponseWriter, r *http.Request, reference string) (*session, error) {
+	s, err := i.session(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil && r.Method == http.MethodPost:
+		return nil, errForged
+	case s == nil:
+		return nil, i.showLogin(w, r, http.StatusOK, i.newTransaction(forApplications, reference, i.browser(w, r)), loginProblem{})
+	case !s.user.Operator:
+		return nil, errNotOperator
+	}
+	return s, nil
+}
+
+// serveApplications is the operator's list of requests.
+func (i *Issuer) serveApplications(w http.ResponseWriter, r *http.Request) error {
+	s, err := i.operator(w, r, "")
+	if s == nil || err != nil {
+		return err
+	}
+	all, err := i.Applications(r.Context())
+	if err != nil {
+		return err
+	}
+	page, _ := strconv.ParseUint(r.URL.Query().Get("page"), 10, 16)
+	from := min(int(page)*applicationsPerPage, len(all))
+	to := min(from+applicationsPerPage, len(all))
+	list := pages.ApplicationList{LanguageURL: i.applicationPath("")}
+	for _, a := range all[from:to] {
+		list.Entries = append(list.Entries, pages.ApplicationEntry{
+			Name: a.Name, Contact: a.Contact, Received: a.Received, Status: a.Status.page(), URL: i.applicationPath(a.Reference),
+		})
+	}
+	if to < len(all) {
+		list.NextURL = i.applicationPath("") + "?page=" + strconv.FormatUint(page+1, 10)
+	}
+	i.pages.ApplicationList(w, r, http.StatusOK, list)
+	return nil
+}
+
+// serveApplicationReview shows a request to an operator (GET) and takes the
+// answer (POST).
+func (i *Issuer) serveApplicationReview(w http.ResponseWriter, r *http.Request) error {
+	reference := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, i.applicationPath("")+"/"), "/")
+	if !validReference(reference) {
+		return errNoApplication
+	}
+	s, err := i.operator(w, r, reference)
+	if s == nil || err != nil {
+		return err
+	}
+	a, err := i.Application(r.Context(), reference)
+	if errors.Is(err, storage.ErrNotFound) {
+		return errNoApplication
+	}
+	if err != nil {
+		return err
+	}
+	if r.Method != http.MethodPost {
+		i.showReview(w, r, http.StatusOK, s, i.review(a))
+		return nil
+	}
+	f, err := readFormWith(w, r, repeatableInApplication)
+	if err != nil {
+		return err
+	}
+	if err := i.checkForm(r, f, "application "+reference, s); err != nil {
+		return err
+	}
+	switch f.get(pages.FieldAction) {
+	case pages.ActionApprove:
+		return i.approveOnPage(w, r, s, a, f)
+	case pages.ActionReject:
+		return i.rejectOnPage(w, r, s, a, f)
+	}
+	return refuse(InvalidRequest, "the form asks for nothing")
+}
+
+// review is the page of a request as it was made.
+func (i *Issuer) review(a *Application) pages.ApplicationReview {
+	return pages.ApplicationReview{
+		Transaction: a.Reference, Reference: a.Reference, Received: a.Received, Address: a.Address,
+		Status: a.Status.page(), Reason: a.Reason, Choices: i.applicationChoices(),
+		Fields: pages.ApplicationFields{
+			Name: a.Name, Description: a.Description, Contact: a.Contact, ClientType: a.ClientType, GrantTypes: a.GrantTypes,
+			RedirectURIs: strings.Join(a.RedirectURIs, "\n"), Others: strings.Join(a.Resources, "\n"), OtherScopes: strings.Join(a.Scopes, "\n"),
+		},
+	}
+}
+
+func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, s *session, review pages.ApplicationReview) {
+	review.Action, review.ListURL = i.applicationPath(review.Reference), i.applicationPath("")
+	review.CSRF = i.csrf("application "+review.Reference, i.browser(w, r), s)
+	if review.SecretURL == "" { // a page that is shown once has no other language
+		review.LanguageURL = review.Action
+	}
+	i.pages.ApplicationReview(w, r, status, review)
+}
+
+// approveOnPage makes the client as the operator adjusted it. The link to its
+// secret stands on this answer and nowhere else.
+func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f form) error {
+	typed := typedApplication(f)
+	metadata, problems := i.adjusted(typed)
+	if len(problems) > 0 {
+		review := i.review(a)
+		review.Fields, review.Errors = typed, problems
+		i.showReview(w, r, http.StatusBadRequest, s, review)
+		return nil
+	}
+	approval, err := i.approveApplication(r.Context(), a.Reference, metadata, s)
+	if err != nil {
+		return pageOfAnswer(err)
+	}
+	i.auditOperator(r, approval.Application)
+	review := i.review(approval.Application)
+	review.SecretURL = approval.SecretURL
+	i.showReview(w, r, http.StatusOK, s, review)
+	return nil
+}
+
+func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f form) error {
+	reason := f.get(pages.FieldReason)
+	var problem pages.FieldError
+	switch clean := cleanText(reason); {
+	case clean == "":
+		problem = pages.FieldRequired
+	case utf8.RuneCountInString(clean) > maxApplicationReason:
+		problem = pages.FieldTooLong
+	}
+	if problem != "" {
+		review := i.review(a)
+		review.Reason, review.Errors = reason, map[string]pages.FieldError{pages.FieldReason: problem}
+		i.showReview(w, r, http.StatusBadRequest, s, review)
+		return nil
+	}
+	rejected, err := i.rejectApplication(r.Context(), a.Reference, reason, s)
+	if err != nil {
+		return pageOfAnswer(err)
+	}
+	i.auditOperator(r, rejected)
+	redirect(w, i.applicationPath(a.Reference))
+	return nil
+}
+
+// auditOperator writes the line about an answer that was given on a page.
+func (i *Issuer) auditOperator(r *http.Request, a *Application) {
+	attrs := answerAttrs(a)
+	i.config.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit",
+		append(attrs, slog.String("issuer", i.config.URL), slog.String("remote_ip", i.config.ClientIP(r)))...)
+}
+
+// pageOfAnswer is the page for an answer that could not be given.
+func pageOfAnswer(err error) error {
+	if errors.Is(err, ErrApplicationAnswered) {
+		return &pageError{status: http.StatusConflict, kind: pages.ErrorUsed, detail: "The request was approved or rejected already.", cause: err}
+	}
+	var wrong *clientError
+	if errors.As(err, &wrong) {
+		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, detail: wrong.Error(), cause: err}
+	}
+	return err
+}
+
+// adjusted is the client as it stands in the operator's form. Whatever could be
+// wrong with it is found here, by field; the reasons are those of AddClient.
+func (i *Issuer) adjusted(typed pages.ApplicationFields) (ClientMetadata, map[string]pages.FieldError) {
+	m := ClientMetadata{
+		Name: cleanLine(typed.Name), Type: typed.ClientType, GrantTypes: unique(typed.GrantTypes),
+		RedirectURIs: cleanLines(typed.RedirectURIs), Resources: cleanLines(typed.Others),
+		Scope: unique(strings.Fields(cleanText(typed.OtherScopes))),
+	}
+	problems := make(map[string]pages.FieldError)
+	i.checkChoices(pages.ApplicationFields{ClientType: m.Type, GrantTypes: m.GrantTypes}, problems)
+	checkRedirects(m.RedirectURIs, problems)
+	for _, resource := range m.Resources {
+		if validateResource(resource) != nil {
+			problems[pages.FieldResources] = pages.FieldBadURI
+		}
+	}
+	for _, scope := range m.Scope {
+		if !i.config.hasScope(scope) {
+			problems[pages.FieldScopes] = pages.FieldUnknownValue
+		}
+	}
+	for _, grantType := range m.GrantTypes {
+		if m.Type == Public && grants[grantType].confidentialOnly {
+			problems[pages.FieldGrantType] = pages.FieldUnknownValue
+		}
+	}
+	for field, missing := range map[string]bool{
+		pages.FieldName: m.Name == "", pages.FieldClientType: m.Type == "", pages.FieldGrantType: len(m.GrantTypes) == 0,
+		pages.FieldRedirectURIs: m.mayUse(grantTypeAuthorizationCode) && len(m.RedirectURIs) == 0,
+	} {
+		if missing {
+			problems[field] = pages.FieldRequired
+		}
+	}
+	if utf8.RuneCountInString(m.Name) > maxApplicationName {
+		problems[pages.FieldName] = pages.FieldTooLong
+	}
+	return m, problems
+}

@@ -1,0 +1,147 @@
+package issuer
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+const (
+	// secretLinkLifetime is how long an applicant has to read the secret.
+	secretLinkLifetime = 7 * 24 * time.Hour
+
+	secretLinkPath      = "/applications/secret"
+	secretLinkParameter = "link"
+)
+
+// secretLink is the one-time link at which an applicant reads the credentials of
+// their client. A used one is remembered until it would have expired: whoever
+// comes second must be told, since the first may have been somebody else.
+type secretLink struct {
+	Reference string `json:"reference"`
+	ClientID  string `json:"client_id"`
+	// ClientCreated tells the client from a later one with the same id.
+	ClientCreated time.Time `json:"client_created"`
+	Used          time.Time `json:"used,omitzero"`
+	Expiry        time.Time `json:"expiry"`
+}
+
+func (i *Issuer) putSecretLink(tx storage.Tx, link string, record *secretLink) error {
+	key, _ := handleKey(i.config.URL, link)
+	return putRecord(tx, kindApplicationSecret, key, record, record.Expiry)
+}
+
+// serveApplicationSecret asks before it shows the credentials (GET), since mail
+// scanners and previews open links too, and shows them once (POST).
+func (i *Issuer) serveApplicationSecret(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		return i.askToReveal(w, r, r.URL.Query().Get(secretLinkParameter))
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if err := i.checkForm(r, f, "application secret", nil); err != nil {
+		return err
+	}
+	if f.get(pages.FieldAction) != pages.ActionReveal {
+		return refuse(InvalidRequest, "the form asks for nothing")
+	}
+	return i.reveal(w, r, f.get(pages.FieldTransaction))
+}
+
+func (i *Issuer) askToReveal(w http.ResponseWriter, r *http.Request, link string) error {
+	var found *secretLink
+	var client *Client
+	err := i.state.Storage.View(r.Context(), func(tx storage.Tx) (err error) {
+		found, client, err = i.followSecretLink(tx, link)
+		return err
+	})
+	if err != nil {
+		return i.secretLinkRefused(r, found, err)
+	}
+	i.pages.SecretReveal(w, r, http.StatusOK, pages.SecretReveal{
+		Action: i.path(secretLinkPath), CSRF: i.csrf("application secret", i.browser(w, r), nil), Transaction: link,
+		Client: clientName(client), Expires: found.Expiry,
+		LanguageURL: i.path(secretLinkPath) + "?" + url.Values{secretLinkParameter: {link}}.Encode(),
+	})
+	return nil
+}
+
+// reveal makes the secret, in place of any that the client has, in the
+// transaction that uses the link up: of two who press the button at once, one
+// gets it.
+func (i *Issuer) reveal(w http.ResponseWriter, r *http.Request, link string) error {
+	var found *secretLink
+	var client *Client
+	var secret string
+	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+		if found, client, err = i.followSecretLink(tx, link); err != nil {
+			return err
+		}
+		if secret = ""; client.Type == Confidential {
+			secret = client.replaceSecrets()
+			if err := putClient(tx, i.config.URL, client); err != nil {
+				return err
+			}
+		}
+		used := *found
+		used.Used = now()
+		return i.putSecretLink(tx, link, &used)
+	})
+	if err != nil {
+		return i.secretLinkRefused(r, found, err)
+	}
+	i.audit(r, "application_secret_revealed", slog.String("reference", found.Reference), slog.String("client_id", client.ID))
+	page := pages.Secret{Client: clientName(client), ClientID: client.ID, ClientSecret: secret, TokenURL: i.config.URL + "/token"}
+	if i.config.Welcome {
+		page.WelcomeURL = i.path("/")
+	}
+	i.pages.Secret(w, r, http.StatusOK, page)
+	return nil
+}
+
+var (
+	errSecretLinkUsed = errors.New("the link was used already")
+	errSecretLinkGone = errors.New("the client of the link is gone")
+)
+
+// followSecretLink returns an unused link and its client. found is set with
+// errSecretLinkUsed too.
+func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink, client *Client, err error) {
+	key, ok := handleKey(i.config.URL, link)
+	if !ok {
+		return nil, nil, storage.ErrNotFound
+	}
+	if found, err = getRecord[secretLink](tx, kindApplicationSecret, key); err != nil {
+		return nil, nil, err
+	}
+	if !found.Used.IsZero() {
+		return found, nil, errSecretLinkUsed
+	}
+	client, err = getClient(tx, i.config.URL, found.ClientID)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !client.Created.Equal(found.ClientCreated) {
+		return nil, nil, errSecretLinkGone
+	}
+	return found, client, err
+}
+
+// secretLinkRefused is the page for a link that shows nothing.
+func (i *Issuer) secretLinkRefused(r *http.Request, found *secretLink, err error) error {
+	switch {
+	case errors.Is(err, errSecretLinkUsed):
+		i.audit(r, "application_secret_reused", slog.String("reference", found.Reference), slog.String("client_id", found.ClientID))
+		return &pageError{status: http.StatusGone, kind: pages.ErrorUsed, cause: err,
+			detail: "The secret was shown before. If it was not you who saw it, tell the operators at once: they can replace it."}
+	case errors.Is(err, errSecretLinkGone):
+		return &pageError{status: http.StatusGone, kind: pages.ErrorExpired, detail: "The application was removed since it was approved.", cause: err}
+	case errors.Is(err, storage.ErrNotFound):
+		return &pageError{status: http.StatusNotFound, kind: pages.ErrorExpired, detail: "The link is not complete, or older than seven days. Ask the operators for another.", cause: err}
+	}
+	return err
+}

@@ -1,0 +1,204 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// ErrApplicationAnswered is returned by an answer to a request for an application
+// that has one already.
+var ErrApplicationAnswered = errors.New("this request was approved or rejected already")
+
+// Approval is what an approved request leads to. The client has no secret yet:
+// it is made when the applicant opens SecretURL and asks for it, once.
+type Approval struct {
+	Application *Application
+	Client      *Client
+
+	// SecretURL is to be handed to the applicant, and to nobody else; it is not
+	// kept. It works until SecretExpiry.
+	SecretURL    string
+	SecretExpiry time.Time
+}
+
+// Applications returns the requests that are known: those that wait for an
+// answer first, and of each kind the latest first.
+func (i *Issuer) Applications(ctx context.Context) ([]*Application, error) {
+	var all []*Application
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
+		all = all[:0]
+		return tx.List(kindApplication, applicationKey(i.config.URL, ""), func(_ string, value []byte) error {
+			a, err := decodeRecord[Application](kindApplication, value)
+			if err == nil {
+				all = append(all, a)
+			}
+			return err
+		})
+	})
+	slices.SortFunc(all, func(a, b *Application) int {
+		if (a.Status == ApplicationPending) != (b.Status == ApplicationPending) {
+			if a.Status == ApplicationPending {
+				return -1
+			}
+			return 1
+		}
+		return b.Received.Compare(a.Received)
+	})
+	return all, err
+}
+
+// Application returns the request with that reference, or an error that is
+// storage.ErrNotFound.
+func (i *Issuer) Application(ctx context.Context, reference string) (*Application, error) {
+	if !validReference(reference) {
+		return nil, storage.ErrNotFound
+	}
+	var a *Application
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		a, err = getRecord[Application](tx, kindApplication, applicationKey(i.config.URL, reference))
+		return err
+	})
+	return a, err
+}
+
+// ApproveApplication makes the client that was asked for. What adjust names
+// replaces what was asked for; its empty members leave that as it is. The error
+// is storage.ErrNotFound, ErrApplicationAnswered, ErrClientExists, what is wrong
+// with the client, or the storage's.
+func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjust ClientMetadata) (*Approval, error) {
+	a, err := i.Application(ctx, reference)
+	if err != nil {
+		return nil, err
+	}
+	if a.Status != ApplicationPending {
+		return nil, ErrApplicationAnswered
+	}
+	wish := a.wish()
+	for _, member := range []struct{ given, wished *[]string }{
+		{&adjust.GrantTypes, &wish.GrantTypes}, {&adjust.RedirectURIs, &wish.RedirectURIs},
+		{(*[]string)(&adjust.Scope), (*[]string)(&wish.Scope)}, {&adjust.Resources, &wish.Resources},
+	} {
+		if len(*member.given) == 0 {
+			*member.given = *member.wished
+		}
+	}
+	if adjust.Name == "" {
+		adjust.Name = wish.Name
+	}
+	if adjust.Type == "" {
+		adjust.Type = wish.Type
+	}
+	approval, err := i.approveApplication(ctx, reference, adjust, nil)
+	if err == nil {
+		i.auditAnswer(ctx, approval.Application)
+	}
+	return approval, err
+}
+
+// RejectApplication refuses a request, with a reason for the applicant. The
+// error is storage.ErrNotFound, ErrApplicationAnswered, or the storage's.
+func (i *Issuer) RejectApplication(ctx context.Context, reference, reason string) (*Application, error) {
+	a, err := i.rejectApplication(ctx, reference, reason, nil)
+	if err == nil {
+		i.auditAnswer(ctx, a)
+	}
+	return a, err
+}
+
+// auditAnswer writes the line about an answer that was given at the admin API.
+func (i *Issuer) auditAnswer(ctx context.Context, a *Application) {
+	i.config.Logger.LogAttrs(ctx, slog.LevelInfo, "audit", append(answerAttrs(a), slog.String("issuer", i.config.URL))...)
+}
+
+// answerAttrs says what was answered, and by whom.
+func answerAttrs(a *Application) []slog.Attr {
+	attrs := []slog.Attr{slog.String("event", "application_"+string(a.Status)), slog.String("reference", a.Reference)}
+	if a.AnsweredBy != "" {
+		attrs = append(attrs, slog.String("subject", a.AnsweredBy))
+	}
+	if a.ClientID != "" {
+		attrs = append(attrs, slog.String("client_id", a.ClientID))
+	}
+	return attrs
+}
+
+// approveApplication makes a client of exactly that metadata, and the link to its
+// secret. by is the operator's session, nil at the admin API.
+func (i *Issuer) approveApplication(ctx context.Context, reference string, metadata ClientMetadata, by *session) (*Approval, error) {
+	switch {
+	case metadata.Type == "":
+		return nil, &clientError{fmt.Errorf("the applicant is not sure of the client type: decide on %q or %q", Confidential, Public)}
+	case len(metadata.GrantTypes) == 0:
+		return nil, &clientError{errors.New("the applicant is not sure of the grant types: decide on one or more")}
+	}
+	client, err := i.newClient(metadata)
+	if err != nil {
+		return nil, &clientError{err}
+	}
+	link := newHandle()
+	expiry := now().Add(secretLinkLifetime)
+	a, err := i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) error {
+		if err := i.checkOperator(tx, by); err != nil {
+			return err
+		}
+		if err := i.insertClient(tx, client); err != nil {
+			return err
+		}
+		a.Status, a.AnsweredBy, a.ClientID = ApplicationApproved, by.subject(), client.ID
+		return i.putSecretLink(tx, link, &secretLink{
+			Reference: reference, ClientID: client.ID, ClientCreated: client.Created, Expiry: expiry,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Approval{
+		Application: a, Client: client,
+		SecretURL: i.config.URL + secretLinkPath + "?" + url.Values{secretLinkParameter: {link}}.Encode(), SecretExpiry: expiry,
+	}, nil
+}
+
+// clientError says what is wrong with the client that an approval would make.
+type clientError struct{ error }
+
+func (e *clientError) Unwrap() error { return e.error }
+
+func (i *Issuer) rejectApplication(ctx context.Context, reference, reason string, by *session) (*Application, error) {
+	reason = cleanText(reason)
+	if utf8.RuneCountInString(reason) > maxApplicationReason {
+		return nil, fmt.Errorf("the reason is longer than %d characters", maxApplicationReason)
+	}
+	return i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) error {
+		a.Status, a.AnsweredBy, a.Reason = ApplicationRejected, by.subject(), reason
+		return i.checkOperator(tx, by)
+	})
+}
+
+// checkOperator: whoever decides is signed in and an operator when the decision
+// is written, not only when the page was shown. by is nil at the admin API.
+func (i *Issuer) checkOperator(tx storage.Tx, by *session) error {
+	if by == nil {
+		return nil
+	}
+	s, err := i.loadSession(tx, by.key)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.user.Operator {
+		return errNotOperator
+	}
+	return err
+}
+
+// subject is who is signed in; empty without a session.
+func (s *session) subject() string {
+	if s == nil {
+		return ""
+	}
+	return s.Subject
+}

@@ -1,0 +1,224 @@
+package issuer
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// forDevice is the purpose of a transaction in which a person decides about a
+// device; its Query is the user code.
+const forDevice = "device"
+
+// serveDevice is where people enter the code that a device shows (RFC 8628
+// §3.3), and decide. Opening a link never decides anything.
+func (i *Issuer) serveDevice(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		if sealed := r.URL.Query().Get("transaction"); sealed != "" {
+			t, err := i.resume(r, sealed)
+			if err != nil {
+				return err
+			}
+			return i.askDevice(w, r, t)
+		}
+		typed := r.URL.Query().Get("user_code")
+		if code, ok := normalizeUserCode(typed); ok {
+			typed = displayUserCode(code)
+		}
+		return i.showDevice(w, r, http.StatusOK, pages.Device{UserCode: loggable(typed)})
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if f.get(pages.FieldTransaction) != "" {
+		return i.decideDevice(w, r, f)
+	}
+	return i.enterDevice(w, r, f)
+}
+
+// showDevice asks for the code.
+func (i *Issuer) showDevice(w http.ResponseWriter, r *http.Request, status int, page pages.Device) error {
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	page.Action, page.LanguageURL = i.path("/device"), i.path("/device")
+	page.CSRF = i.csrf("device", i.browser(w, r), s)
+	i.pages.Device(w, r, status, page)
+	return nil
+}
+
+// enterDevice takes the code that a person typed. Guesses are limited by
+// address, and a right one gives back none of them (RFC 8628 §5.1).
+func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f form) error {
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	if err := i.checkForm(r, f, "device", s); err != nil {
+		return err
+	}
+	typed := f.get(pages.FieldUserCode)
+	if wait := i.realm.guesses.wait(i.config.ClientIP(r)); wait > 0 {
+		w.Header().Set("Retry-After", retryAfter(wait))
+		return i.showDevice(w, r, http.StatusTooManyRequests, pages.Device{UserCode: loggable(typed), Error: pages.DeviceThrottled, Wait: wait})
+	}
+	code, ok := normalizeUserCode(typed)
+	if ok {
+		_, ok = i.realm.devices.find(code)
+	}
+	if !ok {
+		i.realm.guesses.count(i.config.ClientIP(r))
+		i.audit(r, "user_code_unknown")
+		return i.showDevice(w, r, http.StatusBadRequest, pages.Device{UserCode: loggable(typed), Error: pages.DeviceUnknown})
+	}
+	return i.askDevice(w, r, i.newTransaction(forDevice, code, i.browser(w, r)))
+}
+
+// askDevice shows what the device asks for to a person who is signed in.
+func (i *Issuer) askDevice(w http.ResponseWriter, r *http.Request, t *transaction) error {
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+	}
+	q, client, err := i.waitingDevice(r, t)
+	if err != nil {
+		return err
+	}
+	sealed := i.sealed(t)
+	page := pages.DeviceConfirm{
+		Action: i.path("/device"), CSRF: i.csrf("device "+t.ID, t.Browser, s), Transaction: sealed,
+		Client: clientName(client), User: s.user.Username, UserCode: displayUserCode(q.UserCode),
+		Address: q.Address, Requested: q.Requested,
+		LanguageURL: i.path("/device") + "?transaction=" + url.QueryEscape(sealed),
+	}
+	for _, name := range q.Scope {
+		if name == scopeOfflineAccess {
+			page.Offline, page.OfflineFor = true, i.config.RefreshTokenIdleLifetime
+			continue
+		}
+		page.Scopes = append(page.Scopes, i.describeScope(name, false))
+	}
+	for _, resource := range q.Audience {
+		if resource != i.config.URL {
+			page.Resources = append(page.Resources, resource)
+		}
+	}
+	i.pages.DeviceConfirm(w, r, http.StatusOK, page)
+	return nil
+}
+
+// waitingDevice returns the request that a transaction is about, and its client.
+func (i *Issuer) waitingDevice(r *http.Request, t *transaction) (deviceRequest, *Client, error) {
+	gone := &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, detail: "The code has expired or was answered already. Begin again on the device."}
+	q, ok := i.realm.devices.find(t.Query)
+	if t.Purpose != forDevice || !ok {
+		return q, nil, gone
+	}
+	client, err := i.Client(r.Context(), q.ClientID)
+	if errors.Is(err, storage.ErrNotFound) || (err == nil && client.Disabled) {
+		return q, nil, gone
+	}
+	return q, client, err
+}
+
+// decideDevice carries out what the person decided.
+func (i *Issuer) decideDevice(w http.ResponseWriter, r *http.Request, f form) error {
+	t, err := i.resume(r, f.get(pages.FieldTransaction))
+	if err != nil {
+		return err
+	}
+	s, err := i.session(r)
+	if err != nil {
+		return err
+	}
+	if err := i.checkForm(r, f, "device "+t.ID, s); err != nil {
+		return err
+	}
+	if s == nil {
+		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+	}
+	q, client, err := i.waitingDevice(r, t)
+	if err != nil {
+		return err
+	}
+	approved := false
+	switch f.get(pages.FieldAction) {
+	case pages.ActionAllow:
+		approved = true
+	case pages.ActionDeny:
+	case pages.ActionSwitchUser:
+		if err := i.endSession(r.Context(), s.Subject, s.key); err != nil {
+			return err
+		}
+		i.setCookie(w, "session", "")
+		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+	default:
+		return refuse(InvalidRequest, "the form has no decision")
+	}
+	if err := i.recordDecision(r, q, client, s, approved); err != nil {
+		return err
+	}
+	i.pages.DeviceResult(w, r, http.StatusOK, pages.DeviceResult{Client: clientName(client), Approved: approved, LanguageURL: i.path("/device")})
+	return nil
+}
+
+// recordDecision writes the decision, which is final.
+func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *Client, s *session, approved bool) error {
+	decision := deviceDecision{Denied: !approved}
+	request := &authorizationRequest{client: client, scope: q.Scope, audience: q.Audience}
+	if approved {
+		decision.Authorization = i.authorizationFor(request, s)
+	}
+	given, err := i.remembered(r.Context(), s.Subject, client)
+	if err != nil {
+		return err
+	}
+	given.add(request)
+	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
+		key := deviceKey(i.config.URL, q.ID)
+		switch _, err := tx.Get(kindDevice, key); {
+		case err == nil:
+			return &pageError{status: http.StatusBadRequest, kind: pages.ErrorUsed, detail: "The request of this device was answered already."}
+		case !errors.Is(err, storage.ErrNotFound):
+			return err
+		}
+		if _, err := i.loadSession(tx, s.key); err != nil {
+			return err
+		}
+		if approved {
+			if err := putConsent(tx, i.config.URL, s.Subject, client.ID, given); err != nil {
+				return err
+			}
+		}
+		return putRecord(tx, kindDevice, key, decision, q.lasts())
+	})
+	if errors.Is(err, storage.ErrNotFound) {
+		return errForged
+	}
+	if err != nil {
+		return err
+	}
+	event := "device_denied"
+	if approved {
+		event = "device_approved"
+	}
+	i.audit(r, event, slog.String("client_id", client.ID), slog.String("subject", s.Subject), slog.String("scope", q.Scope.String()))
+	return nil
+}
+
+// Wrong user codes of one address: ten, and then one in a while. Which addresses
+// are many does not matter: one code among billions is right for ten minutes.
+const (
+	freeGuesses = 10
+	guessRefill = 30 * time.Second
+)

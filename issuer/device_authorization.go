@@ -1,0 +1,96 @@
+package issuer
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// deviceResponse is that of RFC 8628 §3.2. interval is always there: some clients
+// fail without it.
+type deviceResponse struct {
+	DeviceCode              string `json:"device_code"`
+	UserCode                string `json:"user_code"`
+	VerificationURI         string `json:"verification_uri"`
+	VerificationURIComplete string `json:"verification_uri_complete"`
+	ExpiresIn               int64  `json:"expires_in"`
+	Interval                int64  `json:"interval"`
+}
+
+// serveDeviceAuthorization is the device authorization endpoint (RFC 8628 §3.1).
+func (i *Issuer) serveDeviceAuthorization(w http.ResponseWriter, r *http.Request) {
+	response, err := i.deviceAuthorization(w, r)
+	if err != nil {
+		i.writeError(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, response)
+}
+
+func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*deviceResponse, error) {
+	f, err := readForm(w, r)
+	if err != nil {
+		return nil, err
+	}
+	client, err := i.authenticate(r.Context(), r, f)
+	if err != nil {
+		return nil, err
+	}
+	if !client.MayUse(grantTypeDeviceCode) {
+		return nil, refuse(UnauthorizedClient, "this client is not registered for the grant type %s", grantTypeDeviceCode)
+	}
+	q := deviceRequest{
+		ID: randomText(16), ClientID: client.ID, Address: i.config.ClientIP(r),
+		Requested: now(), Expiry: now().Add(deviceLifetime),
+	}
+	if q.Scope, err = grantableScope(f.get("scope"), client); err != nil {
+		return nil, err
+	}
+	if q.Audience, err = i.personalAudience(f.all("resource"), client, q.Scope); err != nil {
+		return nil, err
+	}
+	if err := i.awaitPerson(&q); err != nil {
+		return nil, err
+	}
+	code, err := i.realm.seal.seal("device code", q)
+	if err != nil {
+		return nil, err
+	}
+	i.audit(r, "device_requested", slog.String("client_id", client.ID), slog.String("scope", q.Scope.String()))
+	verification := i.config.URL + "/device"
+	return &deviceResponse{
+		DeviceCode: code, UserCode: displayUserCode(q.UserCode),
+		VerificationURI:         verification,
+		VerificationURIComplete: verification + "?user_code=" + url.QueryEscape(displayUserCode(q.UserCode)),
+		ExpiresIn:               seconds(deviceLifetime), Interval: seconds(deviceInterval),
+	}, nil
+}
+
+// awaitPerson gives the request a user code and lets it wait.
+func (i *Issuer) awaitPerson(q *deviceRequest) error {
+	for range 10 { // a code that is in use is one in millions
+		q.UserCode = newUserCode()
+		switch free, err := i.realm.devices.add(*q); {
+		case err != nil:
+			return refuse(TemporarilyUnavailable, "too many device requests are waiting; try again in some minutes").because(err)
+		case free:
+			return nil
+		}
+	}
+	return refuse(TemporarilyUnavailable, "no free user code was found; try again")
+}
+
+// deviceDecision is what a person decided about a device.
+type deviceDecision struct {
+	Denied        bool          `json:"denied,omitempty"`
+	Authorization Authorization `json:"authorization"`
+	Redeemed      bool          `json:"redeemed,omitempty"`
+}
+
+const kindDevice = "device" // issuer, request id
+
+func deviceKey(issuer, id string) string { return issuer + " " + id }
+
+// lasts is how long the decision about a request must be remembered.
+func (q *deviceRequest) lasts() time.Time { return q.Expiry.Add(time.Minute) }

@@ -1,0 +1,99 @@
+package issuer
+
+import (
+	"errors"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+const grantTypeDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
+
+// Error codes of RFC 8628 §3.5.
+const (
+	AuthorizationPending ErrorCode = "authorization_pending"
+	SlowDown             ErrorCode = "slow_down"
+	ExpiredToken         ErrorCode = "expired_token"
+)
+
+// proveDeviceCode is the device code grant (RFC 8628 §3.4). A device polls until
+// the person has decided: most polls are answered from memory and a read, and
+// only the one that redeems an approval writes.
+func (i *Issuer) proveDeviceCode(r *tokenRequest) (*approval, error) {
+	if r.get("device_code") == "" {
+		return nil, refuse(InvalidRequest, "device_code is missing")
+	}
+	var q deviceRequest
+	if err := i.realm.seal.unseal("device code", r.get("device_code"), &q); err != nil {
+		return nil, errDeviceCode(err.Error())
+	}
+	switch {
+	case q.ClientID != r.client.ID:
+		return nil, errDeviceCode("given to client " + loggable(q.ClientID))
+	case !time.Now().Before(q.Expiry):
+		return nil, refuse(ExpiredToken, "the device code has expired; begin again")
+	case i.realm.devices.poll(q):
+		return nil, refuse(SlowDown, "polled too soon; wait %d seconds longer between polls from now on", seconds(deviceInterval))
+	}
+	decision, err := i.decisionOn(r, q)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, refuse(AuthorizationPending, "the person has not decided yet; poll again after the interval")
+	case err != nil:
+		return nil, err
+	case decision.Denied:
+		return nil, refuse(AccessDenied, "the person did not agree")
+	}
+	return i.redeemDevice(r, q)
+}
+
+func errDeviceCode(cause string) *Error {
+	return refuse(InvalidGrant, "the device code is unknown, used already, or was given to another client").because(errors.New(cause))
+}
+
+func (i *Issuer) decisionOn(r *tokenRequest, q deviceRequest) (decision *deviceDecision, err error) {
+	err = i.state.Storage.View(r.Context(), func(tx storage.Tx) error {
+		decision, err = getRecord[deviceDecision](tx, kindDevice, deviceKey(i.config.URL, q.ID))
+		return err
+	})
+	return decision, err
+}
+
+// redeemDevice exchanges an approval for tokens, once.
+func (i *Issuer) redeemDevice(r *tokenRequest, q deviceRequest) (*approval, error) {
+	var granted *Authorization
+	var refreshToken string
+	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
+		key := deviceKey(i.config.URL, q.ID)
+		decision, err := getRecord[deviceDecision](tx, kindDevice, key)
+		if err != nil {
+			return err
+		}
+		if decision.Redeemed || decision.Denied {
+			return errDeviceCode("redeemed already")
+		}
+		granted = &decision.Authorization
+		if err := i.checkGrantor(tx, granted); err != nil {
+			return err
+		}
+		decision.Redeemed = true
+		granted.Created = now()
+		if refreshToken = ""; i.givesRefreshToken(r.client, granted) {
+			refreshToken = newHandle()
+			if err := i.putRefreshToken(tx, refreshToken, granted); err != nil {
+				return err
+			}
+		}
+		return errors.Join(
+			putRecord(tx, kindDevice, key, decision, q.lasts()),
+			putAuthorization(tx, i.config.URL, granted))
+	})
+	if err != nil {
+		return nil, err
+	}
+	i.realm.devices.remove(q)
+	return &approval{
+		subject: granted.Subject, scope: granted.Scope, audience: granted.Audience, authorizationID: granted.ID,
+		refreshToken: refreshToken, authenticated: granted,
+	}, nil
+}

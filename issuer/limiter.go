@@ -1,0 +1,102 @@
+package issuer
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// limiter counts, by address and in memory, what may happen only so often. An
+// address has a budget of free events that refills by one every refill. IPv6
+// addresses count by their /64, which is what one customer has.
+type limiter struct {
+	free   int
+	refill time.Duration
+
+	taking sync.Mutex // held by take, so that of two at once one is the last
+
+	mu     sync.Mutex
+	spent  map[string]spending
+	pruned time.Time
+}
+
+// spending is when a budget will be whole again: each event puts it off by one
+// refill.
+type spending struct{ until time.Time }
+
+// maxLimited bounds the addresses that are remembered. When there are more, all
+// that owe nothing are forgotten, and if that is not enough, nobody new passes.
+const maxLimited = 100_000
+
+func newLimiter(free int, refill time.Duration) *limiter {
+	return &limiter{free: free, refill: refill, spent: make(map[string]spending)}
+}
+
+// wait is how long the address has to wait until it may try; zero if it may now.
+func (l *limiter) wait(address string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	s, known := l.spent[limitedBy(address)]
+	if !known {
+		if len(l.spent) >= maxLimited {
+			l.prune(now)
+		}
+		if len(l.spent) >= maxLimited {
+			return l.refill
+		}
+		return 0
+	}
+	return max(0, s.until.Sub(now)-time.Duration(l.free-1)*l.refill)
+}
+
+// count takes one event from the budget of the address.
+func (l *limiter) count(address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	by := limitedBy(address)
+	s := l.spent[by]
+	if s.until.Before(now) {
+		s.until = now
+	}
+	s.until = s.until.Add(l.refill)
+	l.spent[by] = s
+}
+
+// take takes one event from the budget of the address, if there is one left:
+// wait is zero. Else it takes nothing, and wait is how long until there is.
+func (l *limiter) take(address string) (wait time.Duration) {
+	l.taking.Lock()
+	defer l.taking.Unlock()
+	if wait = l.wait(address); wait == 0 {
+		l.count(address)
+	}
+	return wait
+}
+
+// prune forgets budgets that are whole again. It holds the lock.
+func (l *limiter) prune(now time.Time) {
+	if now.Sub(l.pruned) < l.refill {
+		return
+	}
+	l.pruned = now
+	for by, s := range l.spent {
+		if !s.until.After(now) {
+			delete(l.spent, by)
+		}
+	}
+}
+
+// limitedBy is what an address is counted as.
+func limitedBy(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || !ip.Is6() || ip.Is4In6() {
+		return address
+	}
+	prefix, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return prefix.String()
+}

@@ -1,0 +1,167 @@
+package issuer
+
+import (
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// serveRegistered is the client configuration endpoint (RFC 7592 §2), one for
+// each client that registered itself: the last part of the path is its id.
+func (i *Issuer) serveRegistered(w http.ResponseWriter, r *http.Request) {
+	client, accessToken, err := i.authenticateRegistered(r)
+	if err == nil {
+		switch r.Method {
+		case http.MethodPut:
+			client, err = i.updateRegistered(w, r, client.ID, accessToken)
+		case http.MethodDelete:
+			err = i.removeRegistered(r, client.ID)
+		}
+	}
+	if err != nil {
+		i.writeRegistrationError(w, r, err)
+		return
+	}
+	if r.Method == http.MethodDelete {
+		writeNoContent(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, i.describeRegistered(client, "", accessToken))
+}
+
+// writeNoContent answers that something is gone (RFC 7592 §2.3).
+func writeNoContent(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-cache, no-store")
+	header.Set("Pragma", "no-cache")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// errRegistrationToken is the one answer to a token that does not go with the
+// client of the path, whether or not there is such a client (RFC 7592 §2.1).
+func errRegistrationToken(cause string) *Error {
+	return refuse(InvalidToken, "the registration access token is not that of this client, or there is no such client").because(errors.New(cause))
+}
+
+// authenticateRegistered returns the client of the path, if the request has its
+// registration access token. The token is kept for the client's life: a new one
+// whose answer was lost would leave the client without any.
+func (i *Issuer) authenticateRegistered(r *http.Request) (client *Client, accessToken string, err error) {
+	if accessToken, err = registrationBearer(r); err != nil {
+		return nil, "", err
+	}
+	client, err = i.Client(r.Context(), path.Base(r.URL.Path))
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, "", errRegistrationToken("unknown client")
+	case err != nil:
+		return nil, "", err
+	}
+	return client, accessToken, client.mayManage(accessToken)
+}
+
+// mayManage tells whether the token is the one that the client was registered
+// with. Clients that operators made have none.
+func (c *Client) mayManage(accessToken string) error {
+	given := HashSecret(accessToken)
+	switch {
+	case c.Registration == nil:
+		return errRegistrationToken("a client that did not register itself")
+	case subtle.ConstantTimeCompare(given[:], c.Registration.Token[:]) != 1:
+		return errRegistrationToken("wrong token")
+	case c.Disabled:
+		return errRegistrationToken("disabled client")
+	}
+	return nil
+}
+
+// updateRegistered replaces what the client said about itself (RFC 7592 §2.2).
+func (i *Issuer) updateRegistered(w http.ResponseWriter, r *http.Request, id, accessToken string) (client *Client, err error) {
+	sent, err := readMetadata(w, r)
+	if err != nil {
+		return nil, err
+	}
+	accepted, err := i.acceptMetadata(sent)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.spendRegistration(r); err != nil {
+		return nil, err
+	}
+	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+		client, err = getClient(tx, i.config.URL, id)
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+			return errRegistrationToken("removed meanwhile")
+		case err != nil:
+			return err
+		}
+		if err := client.mayManage(accessToken); err != nil {
+			return err
+		}
+		if err := checkUpdate(client, sent, accepted); err != nil {
+			return err
+		}
+		accepted.describe(&client.ClientMetadata)
+		client.Registration.AuthMethod, client.Registration.Changed = accepted.authMethod, now()
+		if err := client.validate(&i.config); err != nil {
+			return refuse(InvalidClientMetadata, "this server cannot have such a client").because(err)
+		}
+		return putClient(tx, i.config.URL, client)
+	})
+	if err != nil {
+		return nil, err
+	}
+	i.audit(r, "client_updated", slog.String("client_id", client.ID), slog.String("client_name", client.Name),
+		slog.String("scope", client.Scope.String()), slog.Any("redirect_hosts", redirectHosts(client)))
+	return client, nil
+}
+
+// notInUpdate are members that an update must not have (RFC 7592 §2.2): they are
+// the server's.
+var notInUpdate = []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"}
+
+// checkUpdate: an update names its client, and changes neither the client's
+// identity nor its secrets (RFC 7592 §2.2).
+func checkUpdate(client *Client, sent sentMetadata, accepted *selfDescription) error {
+	for _, name := range notInUpdate {
+		if sent.has(name) {
+			return refuse(InvalidClientMetadata, "%s must not be part of an update (RFC 7592 section 2.2)", name)
+		}
+	}
+	id, err := sent.text("client_id")
+	if err != nil {
+		return err
+	}
+	if id != client.ID {
+		return refuse(InvalidClientMetadata, "client_id must be there and be that of the address (RFC 7592 section 2.2)")
+	}
+	secret, err := sent.text("client_secret")
+	if err != nil {
+		return err
+	}
+	if sent.has("client_secret") && !client.hasSecret(secret, time.Now()) {
+		return refuse(InvalidClientMetadata, "client_secret must be the present one, or left out (RFC 7592 section 2.2)")
+	}
+	if accepted.clientType() != client.Type {
+		return refuse(InvalidClientMetadata, "token_endpoint_auth_method: a %s client stays one; register another client", client.Type)
+	}
+	return nil
+}
+
+// removeRegistered forgets the client and ends its tokens (RFC 7592 §2.3).
+func (i *Issuer) removeRegistered(r *http.Request, id string) error {
+	err := i.RemoveClient(r.Context(), id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return errRegistrationToken("removed meanwhile")
+	}
+	if err == nil {
+		i.audit(r, "client_deregistered", slog.String("client_id", id))
+	}
+	return err
+}
