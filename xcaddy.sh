@@ -6,8 +6,8 @@ set -eu
 build_tags=nobadger,nomysql,nopgx
 xcaddy_version=v0.4.5
 
-# What the tests need beyond Go, as command:package.
-test_tools="chromium:chromium php:php-cli"
+# What the tests need beyond Go, as command:package,package.
+test_tools="chromium:chromium php:php-cli,php-curl npm:npm"
 race_tools="cc:build-essential"
 
 usage() {
@@ -148,7 +148,7 @@ ensure_go() {
 ensure_tools() {
 	packages=
 	for tool; do
-		command -v "${tool%%:*}" >/dev/null || packages="$packages ${tool#*:}"
+		have_tool "${tool%%:*}" || packages="$packages $(echo "${tool#*:}" | tr , ' ')"
 	done
 	[ -n "$packages" ] || return 0
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
@@ -157,6 +157,11 @@ ensure_tools() {
 	fi
 	say "installing$packages"
 	quietly "installing$packages" install_packages || say "cannot install$packages: $(tail -n 1 "$work/log")"
+}
+
+have_tool() {
+	command -v "$1" >/dev/null || return 1
+	[ "$1" != php ] || php -m | grep -qx curl
 }
 
 install_packages() {

@@ -73,9 +73,16 @@ var adminOperations = []struct {
 	{http.MethodDelete, "users/*", removeUser},
 	{http.MethodPost, "users/*/set-password", setPassword},
 	{http.MethodGet, "users/*/authorizations", listAuthorizationsOf},
+	{http.MethodGet, "applications", listApplications},
+	{http.MethodGet, "applications/*", showApplication},
+	{http.MethodPost, "applications/*/approve", approveApplication},
+	{http.MethodPost, "applications/*/reject", rejectApplication},
 	{http.MethodGet, "authorizations", listAuthorizations},
 	{http.MethodDelete, "authorizations/*", revokeAuthorization},
 	{http.MethodPost, "tokens/revoke", revokeToken},
+	{http.MethodGet, "registration-tokens", listRegistrationTokens},
+	{http.MethodPost, "registration-tokens", createRegistrationToken},
+	{http.MethodDelete, "registration-tokens/*", removeRegistrationToken},
 	{http.MethodGet, "keys", listKeys},
 	{http.MethodPost, "keys/rotate", rotateKeys},
 }
@@ -184,7 +191,7 @@ func adminError(err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("not found")}
-	case errors.Is(err, issuer.ErrClientExists), errors.Is(err, issuer.ErrClientDeclared), errors.Is(err, users.ErrExists):
+	case errors.Is(err, issuer.ErrClientExists), errors.Is(err, issuer.ErrApplicationAnswered), errors.Is(err, issuer.ErrClientDeclared), errors.Is(err, users.ErrExists):
 		status = http.StatusConflict
 	case errors.Is(err, storage.ErrBusy), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrDamaged),
 		errors.Is(err, introspect.ErrUnavailable):

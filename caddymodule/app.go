@@ -63,6 +63,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if len(a.Issuers) == 0 {
 		return errors.New("oauth: no issuer is configured; add `issuer <url>` to the oauth block of the global options")
 	}
+	events, err := eventsApp(ctx)
+	if err != nil {
+		return err
+	}
 	a.configs = make(map[string]issuer.Config)
 	for _, c := range a.Issuers {
 		config, err := c.issuerConfig(a.logger, func() []string { return (*a.protected.Load())[c.URL] })
@@ -72,6 +76,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if _, twice := a.configs[c.URL]; twice {
 			return fmt.Errorf("oauth: issuer %s is configured twice", c.URL)
 		}
+		config.OnApplication = announceApplications(ctx, events, c.URL)
 		a.configs[c.URL] = config
 	}
 	place := a.storage.Place()

@@ -95,7 +95,12 @@ func parseStorage(d *caddyfile.Dispenser, existing json.RawMessage) (json.RawMes
 //		login local
 //		login caddy
 //		login upstream <issuer> { ... }
+//		trusted_issuer <url> { ... }
+//		applications on|off
+//		welcome      on|off
+//		endpoint     <name> <path>...
 //		pages { ... }
+//		registration open|token { ... }
 //	}
 func (c *IssuerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.URL) {
@@ -132,6 +137,12 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 			return err
 		}
 		c.Clients = append(c.Clients, client)
+	case "trusted_issuer":
+		trusted := TrustedIssuerConfig{}
+		if err := trusted.unmarshalCaddyfile(d); err != nil {
+			return err
+		}
+		c.TrustedIssuers = append(c.TrustedIssuers, trusted)
 	case "default_resource":
 		return oneArgument(d, &c.DefaultResource)
 	case "access_token_lifetime":
@@ -153,6 +164,18 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 			c.Login = new(LoginConfig)
 		}
 		return c.Login.unmarshalCaddyfile(d)
+	case "applications":
+		return onOrOff(d, &c.Applications)
+	case "welcome":
+		return onOrOff(d, &c.Welcome)
+	case "endpoint":
+		return c.unmarshalEndpoint(d)
+	case "registration":
+		if c.Registration != nil {
+			return d.Err("registration stands twice")
+		}
+		c.Registration = new(RegistrationConfig)
+		return c.Registration.unmarshalCaddyfile(d)
 	case "pages":
 		if c.Pages != nil {
 			return d.Err("pages stands twice")
@@ -181,6 +204,7 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 //		pkce                     optional
 //		refresh_token            always
 //		short_code_verifier
+//		impersonation
 //	}
 func (c *ClientConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.ID) {
@@ -216,6 +240,9 @@ func (c *ClientConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = thisArgument(d, "always")
 		case "short_code_verifier":
 			c.ShortCodeVerifier = true
+			err = noArguments(d)
+		case "impersonation":
+			c.Impersonation = true
 			err = noArguments(d)
 		default:
 			err = d.Errf("unknown option of client: %s", option)

@@ -86,9 +86,7 @@ func TestCommands(t *testing.T) {
 	before := listed("key", "list")
 	contains(t, done("key", "rotate"), "published")
 	done("key", "rotate", "--now")
-	if kid := keyOf(t, p.appToken()); kid == before[0]["kid"] {
-		t.Error("key rotate --now: the old key signs")
-	}
+	eventually(t, "the new key signs", func() bool { return keyOf(t, p.appToken()) != before[0]["kid"] })
 	p.send("GET", "/api/x", "", bearer(token)).want(t, 200)
 
 	contains(t, done("client", "remove", "late"), "Removed late")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"text/tabwriter"
@@ -29,8 +30,11 @@ input, and so stands in no shell history.`,
 			token := args[0]
 			if token == "-" {
 				line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+				if err != nil && !errors.Is(err, io.EOF) {
+					return fmt.Errorf("read the token: %w", err)
+				}
 				if token = strings.TrimSpace(line); token == "" {
-					return errors.Join(errors.New("there is no token on standard input"), err)
+					return errors.New("there is no token on standard input")
 				}
 			}
 			answer, err := c.call(http.MethodPost, "tokens/revoke", map[string]string{"token": token})

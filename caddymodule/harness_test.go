@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,6 +67,8 @@ type server struct {
 	url     string // where $GATE listens
 	admin   string // host:port of the admin endpoint
 	backend string // host:port for $BACKEND
+
+	reloaded bool // a configuration was loaded after the first
 }
 
 func newServer(t testing.TB, backend string) *server {
@@ -72,15 +76,21 @@ func newServer(t testing.TB, backend string) *server {
 	return &server{t: t, dir: t.TempDir(), url: "http://" + freeAddress(t), admin: freeAddress(t), backend: backend}
 }
 
-// freeAddress returns an address of 127.0.0.1 on which nobody listens.
+// freeAddress returns an address of 127.0.0.1 on which nobody listens. It lies
+// below the ports that systems give to outgoing connections, since one of those
+// could take it before the server does.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port of 127.0.0.1 was found")
+	return ""
 }
 
 // caddyfile fills in a test's Caddyfile: its names in capitals, and global
@@ -89,6 +99,10 @@ func (s *server) caddyfile(text string) string {
 	hash, err := issuer.HashSecret(appSecret).MarshalText()
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	level := "DEBUG"
+	if _, measured := s.t.(*testing.B); measured {
+		level = "ERROR"
 	}
 	globals := fmt.Sprintf(`{
 	admin %s
@@ -101,9 +115,9 @@ func (s *server) caddyfile(text string) string {
 		output file %s {
 			roll_disabled
 		}
-		level DEBUG
+		level %s
 	}
-`, s.admin, filepath.Join(s.dir, "caddy"), s.logFile())
+`, s.admin, filepath.Join(s.dir, "caddy"), s.logFile(), level)
 	names := strings.NewReplacer("$GATE", s.url, "$BACKEND", s.backend, "$DIR", s.dir, "$HASH", string(hash))
 	return names.Replace(strings.Replace(text, "{\n", globals, 1))
 }
@@ -146,6 +160,7 @@ func (s *server) load(caddyfile string) error {
 	if err != nil {
 		return err
 	}
+	s.reloaded = caddy.ActiveContext().Context != nil
 	return caddy.Load(adapted, true)
 }
 
@@ -184,11 +199,23 @@ type answer struct {
 // value".
 func (s *server) send(method, path, body string, headers ...string) answer {
 	s.t.Helper()
-	a, err := s.try(method, path, body, headers...)
+	var a answer
+	var err error
+	eventually(s.t, "an answer", func() bool {
+		a, err = s.try(method, path, body, headers...)
+		return !s.reloaded || !cutOff(err)
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return a
+}
+
+// cutOff tells whether a new connection ended before it was served. It happens
+// in the moment in which Caddy hands a listener from one configuration to the
+// next, with the module and without.
+func cutOff(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, io.EOF)
 }
 
 func (s *server) try(method, path, body string, headers ...string) (answer, error) {
@@ -301,14 +328,14 @@ func (a answer) member(t testing.TB, name string) string {
 // eventually waits for a condition that another goroutine brings about.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("not within 10 s:", what)
+			t.Fatal("not within 20 s:", what)
 		}
 	}
 }

@@ -17,8 +17,8 @@ type IdentityHeader struct {
 	// Name of the header.
 	Name string `json:"name"`
 
-	// Claim of the token whose value it has: sub, client_id, scope or any
-	// other. A string stands as it is, with "%" and all that is not printable
+	// Claim of the token whose value it has: sub, client_id, scope, act (the
+	// actors, the current one first, with commas between) or any other. A string stands as it is, with "%" and all that is not printable
 	// ASCII percent-encoded (RFC 3986 §2.1); other values stand as JSON. A token
 	// without the claim gives no header.
 	Claim string `json:"claim"`
@@ -29,6 +29,7 @@ var defaultIdentityHeaders = []IdentityHeader{
 	{Name: "X-Auth-Subject", Claim: "sub"},
 	{Name: "X-Auth-Client", Claim: "client_id"},
 	{Name: "X-Auth-Scope", Claim: "scope"},
+	{Name: "X-Auth-Actor", Claim: "act"},
 }
 
 // neverFromOutside are headers by which proxies commonly tell an API who calls,
@@ -158,9 +159,14 @@ func cleanConnection(h http.Header) {
 // set tells the API who calls.
 func (id *identity) set(r *http.Request, token *introspect.Token) {
 	for _, h := range id.headers {
-		if value, ok := claimText(token, h.Claim); ok {
-			r.Header[h.Name] = []string{headerText(value)}
+		value, ok := claimText(token, h.Claim)
+		if !ok {
+			continue
 		}
+		if h.Claim != "act" { // whose parts are encoded already
+			value = headerText(value)
+		}
+		r.Header[h.Name] = []string{value}
 	}
 }
 
@@ -174,6 +180,8 @@ func claimText(token *introspect.Token, claim string) (string, bool) {
 		return token.ClientID, token.ClientID != ""
 	case "scope":
 		return joinScope(token.Scope), len(token.Scope) > 0
+	case "act":
+		return actorText(token.Actor), token.Actor != nil
 	case "iss":
 		return token.Issuer, token.Issuer != ""
 	case "jti":
@@ -192,6 +200,17 @@ func claimText(token *introspect.Token, claim string) (string, bool) {
 		return text, true
 	}
 	return string(raw), true
+}
+
+// actorText is the chain of who acts for the subject, the current actor first.
+// Each name is encoded as a header's value is, commas too, so that a comma
+// separates and nothing else.
+func actorText(actor *introspect.Actor) string {
+	var chain []string
+	for ; actor != nil; actor = actor.Actor {
+		chain = append(chain, strings.ReplaceAll(headerText(actor.Subject), ",", "%2C"))
+	}
+	return strings.Join(chain, ", ")
 }
 
 // headerText percent-encodes "%" and whatever is not printable ASCII, so that

@@ -60,8 +60,26 @@ type IssuerConfig struct {
 	// Login says who authenticates people. Default: local.
 	Login *LoginConfig `json:"login,omitempty"`
 
+	// TrustedIssuers are those whose tokens may be exchanged for ours.
+	TrustedIssuers []TrustedIssuerConfig `json:"trusted_issuers,omitempty"`
+
+	// Applications lets people request an application at /applications/new, and
+	// operators answer. Default: true.
+	Applications *bool `json:"applications,omitempty"`
+
+	// Welcome serves a page at the issuer's URL that tells how to use it. Default:
+	// true.
+	Welcome *bool `json:"welcome,omitempty"`
+
+	// Endpoints are more paths for endpoints, by the name of the endpoint and
+	// below the issuer's URL. The metadata goes on naming the usual ones.
+	Endpoints map[string][]string `json:"endpoints,omitempty"`
+
 	// Pages says how the pages look that people see.
 	Pages *PagesConfig `json:"pages,omitempty"`
+
+	// Registration lets clients register themselves. Off by default.
+	Registration *RegistrationConfig `json:"registration,omitempty"`
 
 	// KeyRotation is the age at which a signing key is replaced: default 90d.
 	KeyRotation caddy.Duration `json:"key_rotation,omitempty"`
@@ -113,6 +131,9 @@ type ClientConfig struct {
 	// asked for.
 	RefreshTokenAlways bool `json:"refresh_token_always,omitempty"`
 
+	// Impersonation lets the client exchange tokens without an actor token.
+	Impersonation bool `json:"impersonation,omitempty"`
+
 	// Scopes the client may have.
 	Scopes []string `json:"scopes,omitempty"`
 
@@ -135,9 +156,18 @@ func (c *IssuerConfig) issuerConfig(logger *slog.Logger, resources func() []stri
 		RefreshTokenGrace:        time.Duration(c.RefreshTokenGrace),
 		SessionLifetime:          time.Duration(c.SessionLifetime),
 		Pages:                    c.Pages.options(),
+		Registration:             c.Registration.registration(),
 	}
+	config.Applications, config.Welcome, config.Endpoints = onUnlessOff(c.Applications), onUnlessOff(c.Welcome), c.Endpoints
 	if err := c.Login.apply(&config); err != nil {
 		return config, fmt.Errorf("issuer %s: login: %w", c.URL, err)
+	}
+	for _, declared := range c.TrustedIssuers {
+		trusted, err := declared.trustedIssuer()
+		if err != nil {
+			return config, fmt.Errorf("issuer %s: trusted issuer %s: %w", c.URL, declared.Issuer, err)
+		}
+		config.TrustedIssuers = append(config.TrustedIssuers, trusted)
 	}
 	for _, scope := range c.Scopes {
 		config.Scopes = append(config.Scopes, issuer.ScopeConfig(scope))
@@ -160,7 +190,7 @@ func (c *ClientConfig) client() (issuer.Client, error) {
 		ID: c.ID, Name: c.Name, Type: issuer.Confidential,
 		GrantTypes: c.GrantTypes, Scope: c.Scopes, Resources: c.Resources,
 		RedirectURIs: c.RedirectURIs, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
-		PKCEOptional: c.PKCEOptional, ShortCodeVerifier: c.ShortCodeVerifier, RefreshTokenAlways: c.RefreshTokenAlways,
+		PKCEOptional: c.PKCEOptional, ShortCodeVerifier: c.ShortCodeVerifier, RefreshTokenAlways: c.RefreshTokenAlways, Impersonation: c.Impersonation,
 	}}
 	if c.Public {
 		client.Type = issuer.Public

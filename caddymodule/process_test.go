@@ -96,8 +96,13 @@ func runCommand(t testing.TB, c *exec.Cmd) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	bound := time.AfterFunc(3*time.Minute, func() { _ = c.Process.Kill() })
+	defer bound.Stop()
 	var exit *exec.ExitError
-	if err := c.Run(); err != nil && !errors.As(err, &exit) {
+	if err := c.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	return outcome{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}

@@ -25,14 +25,14 @@ func init() { caddy.RegisterModule(new(Protect)) }
 // the gate cannot tell. Refusals are Caddy errors: handle_errors can dress them.
 //
 // The API needs to know nothing of OAuth. It reads the caller from identity
-// headers (X-Auth-Subject, X-Auth-Client, X-Auth-Scope by default) and can trust
-// them: whatever a client sends under these names, or under a name that a server
+// headers (X-Auth-Subject, X-Auth-Client, X-Auth-Scope and, where somebody acts for
+// the subject, X-Auth-Actor) and can trust them: whatever a client sends under these names, or under a name that a server
 // might take for one of them, is removed first. The token itself is removed too,
 // unless ForwardToken is set.
 //
 // After it, {http.auth.user.id}, {http.auth.user.client_id},
-// {http.auth.user.scope}, {http.auth.user.issuer} and {http.auth.user.token_id}
-// are set.
+// {http.auth.user.scope}, {http.auth.user.actor}, {http.auth.user.issuer} and
+// {http.auth.user.token_id} are set.
 type Protect struct {
 	// Resource is the URI of the API: the audience a token must have. Required.
 	Resource string `json:"resource"`
@@ -46,8 +46,17 @@ type Protect struct {
 	// request is refused. Without rules any token for the resource passes.
 	ScopeRules []ScopeRule `json:"scope_rules,omitempty"`
 
+	// Actors are the clients of which one must act for the subject (RFC 8693
+	// delegation). Empty: tokens with and without an actor pass.
+	Actors []string `json:"actors,omitempty"`
+
+	// SubjectIssuers are the issuers of which one must have vouched for the
+	// subject: a trusted issuer whose token was exchanged, or the issuer itself.
+	SubjectIssuers []string `json:"subject_issuers,omitempty"`
+
 	// IdentityHeaders the API is given. Default: X-Auth-Subject from sub,
-	// X-Auth-Client from client_id, X-Auth-Scope from scope.
+	// X-Auth-Client from client_id, X-Auth-Scope from scope, X-Auth-Actor from
+	// act.
 	IdentityHeaders []IdentityHeader `json:"identity_headers,omitempty"`
 
 	// ForwardToken leaves the Authorization header to the API.
@@ -84,6 +93,7 @@ func (p *Protect) Provision(ctx caddy.Context) (err error) {
 	if p.requirement, err = newRequirement(p.Resource, p.ScopeRules); err != nil {
 		return fmt.Errorf("oauth_protect: %w", err)
 	}
+	p.requirement.actors, p.requirement.subjectIssuers = p.Actors, p.SubjectIssuers
 	if p.identity, err = newIdentity(p.IdentityHeaders); err != nil {
 		return fmt.Errorf("oauth_protect: %w", err)
 	}
@@ -170,6 +180,8 @@ func setPlaceholders(r *http.Request, token *introspect.Token) {
 			return token.ClientID, true
 		case "http.auth.user.scope":
 			return joinScope(token.Scope), true
+		case "http.auth.user.actor":
+			return actorText(token.Actor), true
 		case "http.auth.user.issuer":
 			return token.Issuer, true
 		case "http.auth.user.token_id":

@@ -19,6 +19,8 @@ func init() {
 //		resource        <uri>
 //		issuer          <url>...
 //		scope           <method>[,<method>...]|* <scope>...
+//		actor           <client_id>...
+//		subject_issuer  <url>...
 //		identity_header <name> <claim>
 //		forward_token
 //		bare_token      on|off
@@ -61,6 +63,10 @@ func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 			rule.Methods = strings.Split(arguments[0], ",")
 		}
 		p.ScopeRules = append(p.ScopeRules, rule)
+	case "actor":
+		return someArguments(d, &p.Actors)
+	case "subject_issuer":
+		return someArguments(d, &p.SubjectIssuers)
 	case "identity_header":
 		header := IdentityHeader{}
 		if !d.AllArgs(&header.Name, &header.Claim) {

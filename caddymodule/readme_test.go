@@ -140,7 +140,6 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages = append(pages, "../README.md")
-	t.Setenv("BILLING_HASH", "sha256:"+strings.Repeat("0", 64))
 	seen := 0
 	for _, page := range pages {
 		for n, block := range blocks(ofCheckout(t, page[len("../"):]), "caddyfile") {
@@ -154,14 +153,18 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	t.Run("Caddyfile.example", func(t *testing.T) { validates(t, ofCheckout(t, "Caddyfile.example")) })
 }
 
-// validates holds a Caddyfile against "caddy fmt" and "caddy validate".
+// validates holds a Caddyfile against "caddy fmt" and, unless it is a part of
+// one, against "caddy validate".
 func validates(t *testing.T, text string) {
 	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 		t.Errorf("caddy fmt would change it to:\n%s", formatted)
 	}
+	if !strings.Contains(text, "{\n\toauth {") {
+		return
+	}
 	s := newServer(t, "127.0.0.1:9000")
 	t.Setenv("XDG_DATA_HOME", s.dir)
-	adapted, err := adapt(s.caddyfile(text))
+	adapted, err := adapt(s.caddyfile(s.withPrerequisites(text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,4 +179,31 @@ func validates(t *testing.T, text string) {
 	if _, err := os.Stat(filepath.Join(s.dir, "caddy", "oauth.db")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("validating made a storage: %v", err)
 	}
+}
+
+// withPrerequisites brings about what a documented Caddyfile takes for granted:
+// variables of the environment, and files below /etc/caddy.
+func (s *server) withPrerequisites(text string) string {
+	t := s.t.(*testing.T)
+	for _, name := range regexp.MustCompile(`\{env\.(\w+)\}`).FindAllStringSubmatch(text, -1) {
+		value := "value-of-" + name[1]
+		if strings.HasSuffix(name[1], "_HASH") {
+			value = "sha256:" + strings.Repeat("0", 64)
+		}
+		t.Setenv(name[1], value)
+	}
+	etc := filepath.Join(s.dir, "etc")
+	for _, path := range regexp.MustCompile(`/etc/caddy/(\S+)`).FindAllStringSubmatch(text, -1) {
+		path := filepath.Join(etc, path[1])
+		var err error
+		if filepath.Ext(path) == "" {
+			err = os.MkdirAll(path, 0o700)
+		} else if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.WriteFile(path, []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>`), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return strings.ReplaceAll(text, "/etc/caddy/", etc+"/")
 }

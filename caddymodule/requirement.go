@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
@@ -22,7 +23,11 @@ type ScopeRule struct {
 type requirement struct {
 	resource string
 	rules    []ScopeRule
-	offered  string // every scope of the rules, for the challenge to who has no token
+
+	actors         []string // who may act for the subject; empty: anybody or nobody
+	subjectIssuers []string // who must have vouched for the subject; empty: anybody
+
+	offered string // every scope of the rules, for the challenge to who has no token
 }
 
 func newRequirement(resource string, rules []ScopeRule) (requirement, error) {
@@ -88,6 +93,9 @@ func (q *requirement) check(token *introspect.Token, method string) *refusal {
 	if !token.HasAudience(q.resource) {
 		return invalidToken(&introspect.InactiveError{Reason: "the token is for another resource than " + q.resource})
 	}
+	if refused := q.checkDelegation(token); refused != nil {
+		return refused
+	}
 	rule, ok := q.rule(method)
 	if !ok {
 		return insufficientScope("", "no scope of this resource allows the method")
@@ -98,6 +106,27 @@ func (q *requirement) check(token *introspect.Token, method string) *refusal {
 		}
 	}
 	return nil
+}
+
+// checkDelegation: who acts, and who has vouched for whom they act for (RFC 8693
+// §4.1). Only the current actor counts; those before are informational.
+func (q *requirement) checkDelegation(token *introspect.Token) *refusal {
+	if len(q.actors) > 0 && (token.Actor == nil || !slices.Contains(q.actors, token.Actor.Subject)) {
+		return insufficientScope("", "the token does not name an actor who may call this resource")
+	}
+	if len(q.subjectIssuers) > 0 && !slices.Contains(q.subjectIssuers, subjectIssuer(token)) {
+		return insufficientScope("", "the subject of the token comes from an issuer that this resource does not accept")
+	}
+	return nil
+}
+
+// subjectIssuer is who has vouched for the subject: another issuer, where a token
+// of its was exchanged, else the one that issued the token.
+func subjectIssuer(token *introspect.Token) string {
+	if issuer, ok := claimText(token, "subject_issuer"); ok {
+		return issuer
+	}
+	return token.Issuer
 }
 
 // scopeFor is what a challenge asks for: the scopes for that method.

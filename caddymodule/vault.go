@@ -68,6 +68,7 @@ func (v *vault) Destruct() error {
 	}
 	v.stop()
 	<-v.done
+	v.state.Close()
 	v.state = nil
 	return v.store.Close()
 }

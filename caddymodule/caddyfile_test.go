@@ -1,0 +1,246 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+var update = flag.Bool("update", false, "write what the adapter answers into testdata/adapt")
+
+const adaptSeparator = "----------\n"
+
+// TestAdapt: a file of testdata/adapt is a Caddyfile, a line of dashes and the
+// JSON that it stands for.
+func TestAdapt(t *testing.T) {
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			caddyfile, want, _ := strings.Cut(string(text), adaptSeparator)
+			adapted, err := adapt(caddyfile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := json.Indent(&got, adapted, "", "\t"); err != nil {
+				t.Fatal(err)
+			}
+			got.WriteByte('\n')
+			if *update {
+				if err := os.WriteFile(file, []byte(caddyfile+adaptSeparator+got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got.String() != want {
+				t.Errorf("got\n%s\nwant\n%s", got.String(), want)
+			}
+			survivesJSON(t, adapted)
+		})
+	}
+}
+
+// survivesJSON: what the Caddyfile sets is there again after the way through
+// JSON, which is the only thing a server keeps.
+func survivesJSON(t *testing.T, adapted []byte) {
+	t.Helper()
+	var config struct {
+		Apps struct {
+			OAuth json.RawMessage `json:"oauth"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	app := new(App)
+	if err := caddy.StrictUnmarshalJSON(config.Apps.OAuth, app); err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(again) != string(config.Apps.OAuth) {
+		t.Errorf("the app changes on its way through JSON:\n%s\n%s", config.Apps.OAuth, again)
+	}
+}
+
+// TestJSONUnknownFields: a misspelt option is refused, not left out.
+func TestJSONUnknownFields(t *testing.T) {
+	s := newServer(t, "")
+	t.Setenv("XDG_DATA_HOME", s.dir)
+	const good = `{"admin":{"disabled":true},"apps":{"oauth":{"issuers":[{"url":"https://a.example","scopes":[{"name":"s"}],"clients":[{"id":"c","public":true}]}]},` +
+		`"http":{"servers":{"x":{"routes":[{"handle":[{"handler":"oauth_issuer"},{"handler":"oauth_protect","resource":"https://a.example/api","scope_rules":[{"scopes":["s"]}]}]}]}}}}}`
+	validate := func(text string) error {
+		config := new(caddy.Config)
+		if err := caddy.StrictUnmarshalJSON([]byte(text), config); err != nil {
+			return err
+		}
+		return caddy.Validate(config)
+	}
+	if err := validate(good); err != nil {
+		t.Fatal("the control:", err)
+	}
+	for _, place := range []string{`"issuers":[`, `{"url":`, `{"name":`, `{"id":`, `{"handler":"oauth_issuer"`, `"resource":`, `{"scopes":["s"]`} {
+		broken := strings.Replace(good, place, `"misspelt":1,`+place, 1)
+		if strings.HasPrefix(place, "{") {
+			broken = strings.Replace(good, place, `{"misspelt":1,`+place[1:], 1)
+		}
+		if err := validate(broken); err == nil || !strings.Contains(err.Error(), "misspelt") {
+			t.Errorf("beside %s: %v", place, err)
+		}
+	}
+}
+
+// TestCaddyfileMistakes: each mistake is refused, and the message says what is
+// wrong.
+func TestCaddyfileMistakes(t *testing.T) {
+	const app = `{
+	oauth {
+		$APP
+		issuer $URL {
+			$ISSUER
+			client c {
+				$SECRET
+				$CLIENT
+			}
+		}
+	}
+	$GLOBAL
+}
+
+http://a.example {
+	oauth_issuer $NAME
+	oauth_protect {
+		$RESOURCE
+		$PROTECT
+	}
+}
+`
+	good := map[string]string{
+		"$URL": "https://a.example", "$SECRET": "secret_hash sha256:" + strings.Repeat("0", 64), "$RESOURCE": "resource https://a.example/api",
+		"$APP": "", "$ISSUER": "", "$CLIENT": "", "$GLOBAL": "", "$NAME": "", "$PROTECT": "",
+	}
+	load := func(replace, with string) error {
+		text := app
+		for name, value := range good {
+			if name == replace {
+				value = with
+			}
+			text = strings.ReplaceAll(text, name, value)
+		}
+		s := newServer(t, "")
+		t.Setenv("XDG_DATA_HOME", s.dir)
+		adapted, err := adapt(s.caddyfile(text))
+		if err != nil {
+			return err
+		}
+		config := new(caddy.Config)
+		if err := caddy.StrictUnmarshalJSON(adapted, config); err != nil {
+			return err
+		}
+		return caddy.Validate(config)
+	}
+	if err := load("", ""); err != nil {
+		t.Fatal("the control:", err)
+	}
+	for _, test := range []struct{ replace, with, says string }{
+		{"$APP", "misspelt", "unknown option of oauth: misspelt"},
+		{"$APP", "storage", "wrong argument count"},
+		{"$APP", "storage nothing", "oauth.storage.nothing"},
+		{"$APP", "storage bolt extra", "wrong argument count"},
+		{"$APP", "storage bolt {\nmisspelt x\n}", "unknown option of storage bolt: misspelt"},
+		{"$APP", "storage bolt {\npath a b\n}", "wrong argument count"},
+		{"$APP", "storage bolt\nstorage bolt", "storage stands twice"},
+		{"$APP", "issuer", "wrong argument count"},
+		{"$APP", "issuer https://a.example extra", "wrong argument count"},
+		{"$APP", "issuer https://a.example", "issuer https://a.example is configured twice"},
+		{"$APP", "issuer https://b.example", "there are several issuers; name one of: https://b.example, https://a.example"},
+		{"$GLOBAL", "oauth {\nissuer https://b.example\n}", "the oauth option stands twice"},
+
+		{"$URL", "https://a.example/", "leave out the slash at the end"},
+		{"$URL", "https://a.example?x", "neither query nor fragment"},
+		{"$URL", "https://a.example#x", "neither query nor fragment"},
+		{"$URL", "https://A.example", "write the host in lower case"},
+		{"$URL", "http://a.example", "http sends secrets and tokens in clear"},
+		{"$URL", "ftp://a.example", "want an https URL"},
+		{"$URL", "https://user@a.example", "want https://host"},
+		{"$URL", "a.example", "want an https URL"},
+
+		{"$ISSUER", "misspelt", "unknown option of issuer: misspelt"},
+		{"$ISSUER", "insecure_http yes", "wrong argument count"},
+		{"$ISSUER", "scope", "wrong argument count"},
+		{"$ISSUER", "scope a b c", "wrong argument count"},
+		{"$ISSUER", "scope a\nscope a", `scope "a" is declared twice`},
+		{"$ISSUER", `scope "a b"`, "RFC 6749 section 3.3"},
+		{"$ISSUER", "client c {\npublic\n}", "client c is declared twice"},
+		{"$ISSUER", "client d", "client d: a confidential client needs a secret"},
+		{"$ISSUER", "client", "wrong argument count"},
+		{"$ISSUER", "signing_algorithm HS256", "HS256"},
+		{"$ISSUER", "signing_algorithm none", "none"},
+		{"$ISSUER", "signing_algorithm ES256\nsigning_algorithm ES256", "signing_algorithm stands twice"},
+		{"$ISSUER", "access_token_lifetime soon", "access_token_lifetime: "},
+		{"$ISSUER", "access_token_lifetime 1s", "want 10s to 24h"},
+		{"$ISSUER", "access_token_lifetime 48h", "want 10s to 24h"},
+		{"$ISSUER", "access_token_lifetime -1h", "want a positive duration"},
+		{"$ISSUER", "access_token_lifetime 1h\naccess_token_lifetime 1h", "access_token_lifetime stands twice"},
+		{"$ISSUER", "key_rotation 1m", "key rotation every 1m0s"},
+		{"$ISSUER", "default_resource nowhere", "default resource"},
+		{"$ISSUER", "default_resource https://a https://b", "wrong argument count"},
+
+		{"$CLIENT", "misspelt", "unknown option of client: misspelt"},
+		{"$CLIENT", "public extra", "wrong argument count"},
+		{"$CLIENT", "public", "a public client has no secret"},
+		{"$CLIENT", "name A\nname B", "name stands twice"},
+		{"$CLIENT", "grant", "wrong argument count"},
+		{"$CLIENT", "grant password", "password"},
+		{"$CLIENT", "scope nope", "nope"},
+		{"$CLIENT", "resource nowhere", "resource"},
+		{"$SECRET", "", "client c: a confidential client needs a secret"},
+		{"$SECRET", "secret_hash abc", "secret_hash: "},
+		{"$SECRET", "secret {env.OAUTH_TEST_UNSET}", "secret: "},
+
+		{"$NAME", "https://b.example", "no issuer https://b.example is configured; there is: https://a.example"},
+		{"$NAME", "https://a.example extra", "wrong argument count"},
+		{"$NAME", "{\nmisspelt\n}", "oauth_issuer has no options"},
+
+		{"$RESOURCE", "", "oauth_protect needs a resource"},
+		{"$RESOURCE", "resource /api", "want an absolute URI without fragment"},
+		{"$RESOURCE", "resource https://a.example/api#x", "want an absolute URI without fragment"},
+		{"$RESOURCE", "resource https://a.example https://b.example", "wrong argument count"},
+		{"$PROTECT", "resource https://b.example", "resource stands twice"},
+		{"$PROTECT", "misspelt", "unknown option of oauth_protect: misspelt"},
+		{"$PROTECT", "issuer https://b.example", "no issuer https://b.example is configured; there is: https://a.example"},
+		{"$PROTECT", "issuer", "wrong argument count"},
+		{"$PROTECT", "scope GET", "scope wants a method"},
+		{"$PROTECT", "scope get a", "write methods in upper case"},
+		{"$PROTECT", "scope GET, a", "write methods in upper case"},
+		{"$PROTECT", "scope * a\nscope GET b", "would never be used; write * last"},
+		{"$PROTECT", `scope * "a b"`, "RFC 6749 section 3.3"},
+		{"$PROTECT", "identity_header X-A", "wrong argument count"},
+		{"$PROTECT", `identity_header "X A" sub`, "want a header name and the name of a claim"},
+		{"$PROTECT", "forward_token yes", "wrong argument count"},
+		{"$PROTECT", "bare_token", "bare_token wants on or off"},
+		{"$PROTECT", "bare_token maybe", "bare_token wants on or off"},
+	} {
+		name := strings.ReplaceAll(test.replace[1:]+" "+test.with, "\n", " ")
+		t.Run(name, func(t *testing.T) {
+			err := load(test.replace, test.with)
+			if err == nil {
+				t.Fatal("it is accepted")
+			}
+			contains(t, err.Error(), test.says)
+		})
+	}
+}

@@ -1,0 +1,93 @@
+package caddymodule
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+)
+
+// RegistrationConfig says whether clients may register themselves (RFC 7591), and
+// what they may have then.
+type RegistrationConfig struct {
+	// Mode: open (anybody may) or token (whoever has a token made with `caddy
+	// oauth registration-token create`).
+	Mode string `json:"mode"`
+
+	// Scopes that such a client may have, and has when it names none. Default:
+	// openid, profile, email and offline_access.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// Resources that such a client may have tokens for; all that the issuer
+	// protects when empty.
+	Resources []string `json:"resources,omitempty"`
+
+	// Rate is how many registrations and updates an address may make in an hour:
+	// default 20.
+	Rate int `json:"rate,omitempty"`
+
+	// Unused is how many clients there may be that nobody has consented to yet:
+	// default 1000. Each is forgotten after seven days.
+	Unused int `json:"unused,omitempty"`
+}
+
+// registration is the configuration as package issuer has it. c may be nil.
+func (c *RegistrationConfig) registration() issuer.RegistrationConfig {
+	if c == nil {
+		return issuer.RegistrationConfig{}
+	}
+	return issuer.RegistrationConfig{
+		Mode: issuer.RegistrationMode(c.Mode), Scopes: c.Scopes, Resources: c.Resources, Rate: c.Rate, Unused: c.Unused,
+	}
+}
+
+// unmarshalCaddyfile reads
+//
+//	registration open|token {
+//		scope    <name>...
+//		resource <uri>...
+//		rate     <number an hour>
+//		unused   <number>
+//	}
+func (c *RegistrationConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if !d.AllArgs(&c.Mode) || c.Mode == "" {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch option := d.Val(); option {
+		case "scope":
+			err = someArguments(d, &c.Scopes)
+		case "resource":
+			err = someArguments(d, &c.Resources)
+		case "rate":
+			err = positiveNumber(d, &c.Rate)
+		case "unused":
+			err = positiveNumber(d, &c.Unused)
+		default:
+			err = d.Errf("unknown option of registration: %s", option)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// positiveNumber reads a number that stands once.
+func positiveNumber(d *caddyfile.Dispenser, value *int) error {
+	option, text := d.Val(), ""
+	if *value != 0 {
+		return d.Errf("%s stands twice", option)
+	}
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return d.Errf("%s: want a number from 1 on", option)
+	}
+	*value = n
+	return nil
+}
