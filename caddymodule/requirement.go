@@ -111,13 +111,20 @@ func (q *requirement) check(token *introspect.Token, method string) *refusal {
 // checkDelegation: who acts, and who has vouched for whom they act for (RFC 8693
 // §4.1). Only the current actor counts; those before are informational.
 func (q *requirement) checkDelegation(token *introspect.Token) *refusal {
-	if len(q.actors) > 0 && (token.Actor == nil || !slices.Contains(q.actors, token.Actor.Subject)) {
+	if len(q.actors) > 0 && !q.acceptsActor(token) {
 		return insufficientScope("", "the token does not name an actor who may call this resource")
 	}
 	if len(q.subjectIssuers) > 0 && !slices.Contains(q.subjectIssuers, subjectIssuer(token)) {
 		return insufficientScope("", "the subject of the token comes from an issuer that this resource does not accept")
 	}
 	return nil
+}
+
+// acceptsActor: the actors of the rule are clients of the token's issuer. One that
+// another issuer has named is not one of them, whatever its name.
+func (q *requirement) acceptsActor(token *introspect.Token) bool {
+	actor := token.Actor
+	return actor != nil && (actor.Issuer == "" || actor.Issuer == token.Issuer) && slices.Contains(q.actors, actor.Subject)
 }
 
 // subjectIssuer is who has vouched for the subject: another issuer, where a token

@@ -14,8 +14,13 @@ import (
 
 const grantTypeAuthorizationCode = "authorization_code"
 
+// maxQuery bounds an authorization request: it comes back in addresses.
+const maxQuery = 16 << 10
+
 // serveAuthorize is the authorization endpoint (RFC 6749 §3.1). It takes the
-// request by GET or POST and goes as far as it can without the person.
+// request by GET or POST and goes as far as it can without the person. A POST is
+// turned into a GET first: it comes from the client's site, so browsers send it
+// without our cookies, and the person would look signed out.
 func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.RawQuery
 	if r.Method == http.MethodPost {
@@ -25,8 +30,12 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 		}
 		query = url.Values(f).Encode()
 	}
-	if len(query) > maxFormBytes/4 {
+	if len(query) > maxQuery {
 		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: InvalidRequest, detail: "The request is too long."}
+	}
+	if r.Method == http.MethodPost {
+		redirect(w, i.path("/authorize")+"?"+query)
+		return nil
 	}
 	t := i.newTransaction(forAuthorization, query, i.browser(w, r))
 	return i.advance(w, r, t)

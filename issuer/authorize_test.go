@@ -187,7 +187,7 @@ func TestAuthorizeAccepts(t *testing.T) {
 			v.t = t
 			v.authorize(authorization(test.changes...)).expectPage(pages.ActionLogin, test.must)
 			post := v.post("/authorize", authorization(test.changes...))
-			post.expectPage(pages.ActionLogin, "OpenID Connect Core 3.1.2.1: MUST support POST")
+			post.follow().expectPage(pages.ActionLogin, "OpenID Connect Core 3.1.2.1: MUST support POST")
 		})
 	}
 }

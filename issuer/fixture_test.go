@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,11 +111,15 @@ func (f *fixture) restart() {
 	f.Issuer = issuer
 }
 
+// loggedToken is a JWT, or the beginning of one; random ids have no dot and quote
+// at the right places.
+var loggedToken = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.|"eyJ`)
+
 // checkLog holds for every test: no secret is logged, at debug level either, and
 // an event is one JSON line of a bounded size.
 func (f *fixture) checkLog() {
 	for _, line := range f.log.lines() {
-		if strings.Contains(line, canary) || strings.Contains(line, "eyJ") {
+		if strings.Contains(line, canary) || loggedToken.MatchString(line) {
 			f.t.Errorf("a secret or a token is in the log: %.500s", line)
 		}
 		if !json.Valid([]byte(line)) {

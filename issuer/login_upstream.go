@@ -50,10 +50,18 @@ func (i *Issuer) beginUpstream(w http.ResponseWriter, r *http.Request, t *transa
 	if err != nil {
 		return err
 	}
+	if len(sealed) > maxCookie {
+		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: InvalidRequest,
+			detail: "The request of the application is too long to go on with it after signing in elsewhere; its state is the usual reason."}
+	}
 	i.setCookie(w, "upstream", sealed)
 	redirect(w, location)
 	return nil
 }
+
+// maxCookie is what browsers keep of a cookie's value (RFC 6265bis §5.5: 4096
+// octets with the name).
+const maxCookie = 4000
 
 func callbackPath(provider *upstream.Provider) string { return "/login/callback/" + provider.ID() }
 

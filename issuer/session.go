@@ -85,9 +85,10 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 		Expiry: now().Add(i.config.SessionLifetime), key: key, user: user,
 	}
 	previous, had := handleKey(i.config.URL, i.cookie(r, "session"))
-	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
+	var ended []revocation
+	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
 		if had {
-			if err := i.deleteSession(tx, previous); err != nil {
+			if ended, err = i.replaceSession(tx, previous, s); err != nil {
 				return err
 			}
 		}
@@ -99,10 +100,40 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 	if err != nil {
 		return nil, "", err
 	}
+	i.enforce(ended...)
 	browser = newHandle()
 	i.setCookie(w, "session", handle)
 	i.setCookie(w, "browser", browser)
 	return s, browser, nil
+}
+
+// replaceSession deletes the session with that key. What was granted in it goes
+// over to the new one, if it is the same person who signed in again; if it is
+// another one, the first has signed out.
+func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (ended []revocation, err error) {
+	old, err := getRecord[session](tx, kindSession, previous)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := authorizationsOf(tx, i.config.URL, old.Subject)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range all {
+		switch {
+		case a.Session != previous:
+		case old.Subject == next.Subject:
+			a.Session = next.key
+			err = errors.Join(err, putAuthorization(tx, i.config.URL, a))
+		case !a.Offline:
+			r, failed := i.endAuthorization(tx, a)
+			ended, err = append(ended, r), errors.Join(err, failed)
+		}
+	}
+	return ended, errors.Join(err, i.deleteSession(tx, previous))
 }
 
 // deleteSession deletes the session with that key, if there is one.

@@ -141,3 +141,31 @@ func TestSessionEnds(t *testing.T) {
 	f.restart()
 	v.get("/account").expectPage(pages.ActionLogout, "a session survives a restart")
 }
+
+// TestSignInAgain: what was granted in a session goes over to the one that takes
+// its place, so that signing out ends it (OpenID Connect RP-Initiated Logout §6);
+// and who signs in as somebody else has signed out.
+func TestSignInAgain(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		other bool
+	}{{"the same person", false}, {"another person", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t, withPeople)
+			alice := f.person(fixtureProfile)
+			v := f.signedIn(alice)
+			tokens := f.redeemed(v.code())
+			next := alice
+			if test.other {
+				next = f.person(users.User{Username: "bob"})
+			}
+			v.signIn(next)
+			f.judge(tokens.AccessToken, !test.other, "after signing in again as "+test.name)
+			if test.other {
+				return
+			}
+			v.get("/account").press(pages.ActionLogout)
+			f.judge(tokens.AccessToken, false, "after signing out")
+		})
+	}
+}
