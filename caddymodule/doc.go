@@ -9,6 +9,7 @@
 //	storage_bolt.go   guest "oauth.storage.bolt"
 //	oauth_issuer.go   handler "oauth_issuer": the issuer's endpoints
 //	protect.go        handler "oauth_protect": the way of a request through the gate
+//	target.go         which request targets are too ambiguous to decide on
 //	requirement.go    what a token must be good for
 //	identity.go       what the backend is told, and what strangers may not tell it
 //	refusal.go        401, 403 and 503 as RFC 6750 has them

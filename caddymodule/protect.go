@@ -54,6 +54,17 @@ type Protect struct {
 	// subject: a trusted issuer whose token was exchanged, or the issuer itself.
 	SubjectIssuers []string `json:"subject_issuers,omitempty"`
 
+	// Public are paths of the API that need no token, as Caddy's path matcher has
+	// them. Identity headers are removed there too.
+	Public caddyhttp.MatchPath `json:"public,omitempty"`
+
+	// AllowTarget names kinds of request targets that are passed though the API
+	// may understand them otherwise than the gate: encoded_slash,
+	// encoded_backslash, dot_segment, double_slash, double_encoding,
+	// path_parameter, control_character, absolute_form. All are refused with 400
+	// by default.
+	AllowTarget []string `json:"allow_target,omitempty"`
+
 	// IdentityHeaders the API is given. Default: X-Auth-Subject from sub,
 	// X-Auth-Client from client_id, X-Auth-Scope from scope, X-Auth-Actor from
 	// act.
@@ -97,6 +108,12 @@ func (p *Protect) Provision(ctx caddy.Context) (err error) {
 	if p.identity, err = newIdentity(p.IdentityHeaders); err != nil {
 		return fmt.Errorf("oauth_protect: %w", err)
 	}
+	if err := validateAllowed(p.AllowTarget); err != nil {
+		return fmt.Errorf("oauth_protect: %w", err)
+	}
+	if err := p.Public.Provision(ctx); err != nil {
+		return fmt.Errorf("oauth_protect: public: %w", err)
+	}
 	for _, url := range p.Issuers {
 		p.app.protect(url, p.Resource)
 	}
@@ -109,6 +126,18 @@ func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	p.identity.strip(r)
 	if err := refuseMethod(r.Method); err != nil {
 		return err
+	}
+	if err := refuseTarget(r, p.AllowTarget); err != nil {
+		return err
+	}
+	if len(p.Public) > 0 {
+		switch open, err := p.Public.MatchWithError(r); {
+		case err != nil:
+			return err
+		case open:
+			p.hideToken(r)
+			return next.ServeHTTP(w, r)
+		}
 	}
 	// 2. The token.
 	text, err := introspect.FromHeader(r.Header, p.bare)
@@ -131,12 +160,18 @@ func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return p.refuse(w, r, refused)
 	}
 	// 5. Tell the backend.
-	if !p.ForwardToken {
-		r.Header.Del("Authorization")
-	}
+	p.hideToken(r)
 	p.identity.set(r, token)
 	setPlaceholders(r, token)
 	return next.ServeHTTP(w, r)
+}
+
+// hideToken keeps the token from the API, which could use it elsewhere. Credentials
+// that are no token, on an open path, are the API's own business.
+func (p *Protect) hideToken(r *http.Request) {
+	if _, err := introspect.FromHeader(r.Header, p.bare); !p.ForwardToken && !errors.Is(err, introspect.ErrNoToken) {
+		r.Header.Del("Authorization")
+	}
 }
 
 // introspect asks the issuers in turn. An issuer that cannot tell makes the

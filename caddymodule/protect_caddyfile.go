@@ -21,6 +21,8 @@ func init() {
 //		scope           <method>[,<method>...]|* <scope>...
 //		actor           <client_id>...
 //		subject_issuer  <url>...
+//		public          <path>...
+//		allow_target    <kind>...
 //		identity_header <name> <claim>
 //		forward_token
 //		bare_token      on|off
@@ -67,6 +69,10 @@ func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 		return someArguments(d, &p.Actors)
 	case "subject_issuer":
 		return someArguments(d, &p.SubjectIssuers)
+	case "public":
+		return someArguments(d, (*[]string)(&p.Public))
+	case "allow_target":
+		return someArguments(d, &p.AllowTarget)
 	case "identity_header":
 		header := IdentityHeader{}
 		if !d.AllArgs(&header.Name, &header.Claim) {
