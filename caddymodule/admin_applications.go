@@ -7,12 +7,13 @@ import (
 )
 
 // approvalAnswer is the client that an approval made, with the link at which the
-// applicant reads its secret: it is on this answer and nowhere else.
+// applicant reads its secret: it is on this answer and nowhere else. A client that
+// registered itself has its credentials, and no link.
 type approvalAnswer struct {
 	clientAnswer
 	Reference    string    `json:"reference"`
-	SecretURL    string    `json:"secret_url"`
-	SecretExpiry time.Time `json:"secret_url_expires"`
+	SecretURL    string    `json:"secret_url,omitempty"`
+	SecretExpiry time.Time `json:"secret_url_expires,omitzero"`
 }
 
 func listApplications(r *adminRequest) (any, error) {

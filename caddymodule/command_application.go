@@ -80,6 +80,9 @@ func printApplication(w *tabwriter.Writer, a *issuer.Application) {
 	rows("answered by", a.AnsweredBy)
 	rows("reason", strings.Split(a.Reason, "\n")...)
 	rows("client_id", a.ClientID)
+	if a.Registered {
+		rows("origin", "registered itself; nobody has verified what it says")
+	}
 }
 
 func (c *command) applicationApprove() *cobra.Command {
@@ -107,6 +110,10 @@ when they open it, so that nobody else has ever seen it.`,
 			}
 			var approved approvalAnswer
 			return c.print(cmd, answer, &approved, func(w *tabwriter.Writer) {
+				if approved.SecretURL == "" {
+					fmt.Fprintf(w, "client_id\t%s\n\nThe client registered itself and has its credentials; it is enabled now.\n", approved.ID)
+					return
+				}
 				fmt.Fprintf(w, "client_id\t%s\none-time link\t%s\nworks until\t%s\n", approved.ID, approved.SecretURL, approved.SecretExpiry.Format(time.RFC3339))
 				fmt.Fprintln(w, "\nGive the link to the applicant; it is not shown again.")
 			})

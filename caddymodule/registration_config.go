@@ -11,8 +11,9 @@ import (
 // RegistrationConfig says whether clients may register themselves (RFC 7591), and
 // what they may have then.
 type RegistrationConfig struct {
-	// Mode: open (anybody may) or token (whoever has a token made with `caddy
-	// oauth registration-token create`).
+	// Mode: open (anybody may), token (whoever has a token made with `caddy oauth
+	// registration-token create`) or approval (anybody may, and the client works
+	// once an operator has approved it).
 	Mode string `json:"mode"`
 
 	// Scopes that such a client may have, and has when it names none. Default:
@@ -28,7 +29,8 @@ type RegistrationConfig struct {
 	Rate int `json:"rate,omitempty"`
 
 	// Unused is how many clients there may be that nobody has consented to yet:
-	// default 1000. Each is forgotten after seven days.
+	// default 1000. Each is forgotten after seven days, or with the
+	// request for its approval.
 	Unused int `json:"unused,omitempty"`
 }
 
@@ -44,7 +46,7 @@ func (c *RegistrationConfig) registration() issuer.RegistrationConfig {
 
 // unmarshalCaddyfile reads
 //
-//	registration open|token {
+//	registration open|token|approval {
 //		scope    <name>...
 //		resource <uri>...
 //		rate     <number an hour>

@@ -90,9 +90,9 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request, s *sessio
 // changePassword sets a new password, which ends every session and everything
 // granted before; the browser that did it is signed in again.
 func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, s *session, f form) error {
-	_, err := i.realm.users.Authenticate(r.Context(), s.user.Username, f.get(pages.FieldPassword), i.config.ClientIP(r))
+	proven, err := i.realm.users.Authenticate(r.Context(), s.user.Username, f.get(pages.FieldPassword), i.config.ClientIP(r))
 	if err == nil {
-		err = i.SetPassword(r.Context(), s.Subject, f.get(pages.FieldNewPassword))
+		err = i.changeOwnPassword(r.Context(), proven, f.get(pages.FieldNewPassword))
 	}
 	if problem := passwordProblem(err); problem != "" {
 		return i.showAccount(w, r, http.StatusBadRequest, s, "", problem)

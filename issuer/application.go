@@ -71,7 +71,12 @@ type Application struct {
 	Answered   time.Time `json:"answered,omitzero"`
 	AnsweredBy string    `json:"answered_by,omitempty"` // sub of the operator; empty: at the admin API
 	Reason     string    `json:"reason,omitempty"`      // of a rejection
-	ClientID   string    `json:"client_id,omitempty"`   // of the client that an approval made
+	ClientID   string    `json:"client_id,omitempty"`   // of the client that an approval made, or see Registered
+
+	// Registered: the client made itself (RFC 7591), and waits, disabled, for the
+	// answer. It has its credentials and nobody's description or contact. An
+	// approval enables it, a rejection removes it.
+	Registered bool `json:"registered,omitempty"`
 
 	// Expiry is when the request is forgotten.
 	Expiry time.Time `json:"expires"`
@@ -95,27 +100,36 @@ func applicationKey(issuer, reference string) string { return issuer + " " + ref
 // addApplication stores a request under a new reference, unless as many as are
 // allowed wait already: then it is errApplicationsFull.
 func (i *Issuer) addApplication(ctx context.Context, a *Application) error {
+	a.begin()
+	return i.state.Storage.Update(ctx, func(tx storage.Tx) error { return i.putNewApplication(tx, a) })
+}
+
+// begin makes a request of what was asked for.
+func (a *Application) begin() {
 	a.Reference, a.Status = newReference(), ApplicationPending
 	a.Received = now()
 	a.Expiry = a.Received.Add(applicationLifetime)
-	key := applicationKey(i.config.URL, a.Reference)
-	return i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		pending := 0
-		err := tx.List(kindApplicationPending, applicationKey(i.config.URL, ""), func(string, []byte) error {
-			pending++
-			return nil
-		})
-		switch {
-		case err != nil:
-			return err
-		case pending >= maxPendingApplications:
-			return errApplicationsFull
-		}
-		if err := tx.Put(kindApplicationPending, key, nil, a.Expiry); err != nil {
-			return err
-		}
-		return putRecord(tx, kindApplication, key, a, a.Expiry)
+}
+
+// putNewApplication puts a request into the queue, or returns
+// errApplicationsFull.
+func (i *Issuer) putNewApplication(tx storage.Tx, a *Application) error {
+	pending := 0
+	err := tx.List(kindApplicationPending, applicationKey(i.config.URL, ""), func(string, []byte) error {
+		pending++
+		return nil
 	})
+	switch {
+	case err != nil:
+		return err
+	case pending >= maxPendingApplications:
+		return errApplicationsFull
+	}
+	key := applicationKey(i.config.URL, a.Reference)
+	return errors.Join(
+		tx.Put(kindApplicationPending, key, nil, a.Expiry),
+		putRecord(tx, kindApplication, key, a, a.Expiry),
+	)
 }
 
 var errApplicationsFull = errors.New("too many requests for applications wait for an answer")
@@ -151,10 +165,10 @@ func (i *Issuer) answerApplication(ctx context.Context, reference string, answer
 	return a, nil
 }
 
-// wish is what was asked for, as metadata of a client.
+// wish is what a pending request asks for, as metadata of a client.
 func (a *Application) wish() ClientMetadata {
 	return ClientMetadata{
-		Name: a.Name, Type: a.ClientType, GrantTypes: a.GrantTypes, RedirectURIs: a.RedirectURIs,
+		ID: a.ClientID, Name: a.Name, Type: a.ClientType, GrantTypes: a.GrantTypes, RedirectURIs: a.RedirectURIs,
 		Scope: a.Scopes, Resources: a.Resources,
 	}
 }

@@ -63,16 +63,21 @@ func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *A
 	if err != nil {
 		return err
 	}
-	i.audit(r, "application_requested", slog.String("reference", a.Reference), slog.String("name", loggable(a.Name)))
-	if i.config.OnApplication != nil {
-		i.config.OnApplication(r.Context(), *a)
-	}
+	i.announceApplication(r, a)
 	sealed, err := i.realm.seal.seal("application received", receivedApplication{a.Reference, a.Name, a.Contact})
 	if err != nil {
 		return err
 	}
 	redirect(w, i.path("/applications/new")+"?received="+url.QueryEscape(sealed))
 	return nil
+}
+
+// announceApplication tells the operators of a request that is stored.
+func (i *Issuer) announceApplication(r *http.Request, a *Application) {
+	i.audit(r, "application_requested", slog.String("reference", a.Reference), slog.String("name", loggable(a.Name)))
+	if i.config.OnApplication != nil {
+		i.config.OnApplication(r.Context(), *a)
+	}
 }
 
 // receivedApplication is what the thanks say.

@@ -124,8 +124,18 @@ func (i *Issuer) review(a *Application) pages.ApplicationReview {
 		Fields: pages.ApplicationFields{
 			Name: a.Name, Description: a.Description, Contact: a.Contact, ClientType: a.ClientType, GrantTypes: a.GrantTypes,
 			RedirectURIs: strings.Join(a.RedirectURIs, "\n"), Others: strings.Join(a.Resources, "\n"), OtherScopes: strings.Join(a.Scopes, "\n"),
+			Registered: registeredID(a),
 		},
 	}
+}
+
+// registeredID is the id of the client that registered itself, if that is what
+// the request is about.
+func registeredID(a *Application) string {
+	if !a.Registered {
+		return ""
+	}
+	return a.ClientID
 }
 
 func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, s *session, review pages.ApplicationReview) {
@@ -137,17 +147,19 @@ func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, 
 	i.pages.ApplicationReview(w, r, status, review)
 }
 
-// approveOnPage makes the client as the operator adjusted it. The link to its
-// secret stands on this answer and nowhere else.
+// approveOnPage makes or enables the client as the operator adjusted it. The link
+// to its secret, if there is one, stands on this answer and nowhere else.
 func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f form) error {
 	typed := typedApplication(f)
 	metadata, problems := i.adjusted(typed)
 	if len(problems) > 0 {
 		review := i.review(a)
+		typed.Registered = review.Fields.Registered
 		review.Fields, review.Errors = typed, problems
 		i.showReview(w, r, http.StatusBadRequest, s, review)
 		return nil
 	}
+	metadata.ID = registeredID(a)
 	approval, err := i.approveApplication(r.Context(), a.Reference, metadata, s)
 	if err != nil {
 		return pageOfAnswer(err)

@@ -125,7 +125,10 @@ func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink
 		return found, nil, errSecretLinkUsed
 	}
 	client, err = getClient(tx, i.config.URL, found.ClientID)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !client.Created.Equal(found.ClientCreated) {
+	// A client has no secret until the link is followed; if it has one, an operator
+	// made it.
+	if errors.Is(err, storage.ErrNotFound) ||
+		err == nil && (!client.Created.Equal(found.ClientCreated) || len(client.Secrets) > 0 || client.Disabled) {
 		return nil, nil, errSecretLinkGone
 	}
 	return found, client, err
@@ -139,7 +142,7 @@ func (i *Issuer) secretLinkRefused(r *http.Request, found *secretLink, err error
 		return &pageError{status: http.StatusGone, kind: pages.ErrorUsed, cause: err,
 			detail: "The secret was shown before. If it was not you who saw it, tell the operators at once: they can replace it."}
 	case errors.Is(err, errSecretLinkGone):
-		return &pageError{status: http.StatusGone, kind: pages.ErrorExpired, detail: "The application was removed since it was approved.", cause: err}
+		return &pageError{status: http.StatusGone, kind: pages.ErrorExpired, detail: "The application was removed since it was approved, or an operator has given it a secret.", cause: err}
 	case errors.Is(err, storage.ErrNotFound):
 		return &pageError{status: http.StatusNotFound, kind: pages.ErrorExpired, detail: "The link is not complete, or older than seven days. Ask the operators for another.", cause: err}
 	}

@@ -18,13 +18,15 @@ import (
 var ErrApplicationAnswered = errors.New("this request was approved or rejected already")
 
 // Approval is what an approved request leads to. The client has no secret yet:
-// it is made when the applicant opens SecretURL and asks for it, once.
+// it is made when the applicant opens SecretURL and asks for it, once. A client
+// that registered itself has its credentials already.
 type Approval struct {
 	Application *Application
 	Client      *Client
 
 	// SecretURL is to be handed to the applicant, and to nobody else; it is not
-	// kept. It works until SecretExpiry.
+	// kept. It works until SecretExpiry. Both are zero if the client registered
+	// itself.
 	SecretURL    string
 	SecretExpiry time.Time
 }
@@ -69,10 +71,11 @@ func (i *Issuer) Application(ctx context.Context, reference string) (*Applicatio
 	return a, err
 }
 
-// ApproveApplication makes the client that was asked for. What adjust names
-// replaces what was asked for; its empty members leave that as it is. The error
-// is storage.ErrNotFound, ErrApplicationAnswered, ErrClientExists, what is wrong
-// with the client, or the storage's.
+// ApproveApplication makes the client that was asked for, or enables the one that
+// registered itself, whose id and type stay. What adjust names replaces what was
+// asked for; its empty members leave that as it is. The error is
+// storage.ErrNotFound, ErrApplicationAnswered, ErrClientExists, what is wrong with
+// the client, or the storage's.
 func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjust ClientMetadata) (*Approval, error) {
 	a, err := i.Application(ctx, reference)
 	if err != nil {
@@ -90,6 +93,9 @@ func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjus
 			*member.given = *member.wished
 		}
 	}
+	if adjust.ID == "" {
+		adjust.ID = wish.ID
+	}
 	if adjust.Name == "" {
 		adjust.Name = wish.Name
 	}
@@ -103,8 +109,9 @@ func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjus
 	return approval, err
 }
 
-// RejectApplication refuses a request, with a reason for the applicant. The
-// error is storage.ErrNotFound, ErrApplicationAnswered, or the storage's.
+// RejectApplication refuses a request, with a reason for the applicant, and
+// removes the client that it is about if that registered itself. The error is
+// storage.ErrNotFound, ErrApplicationAnswered, or the storage's.
 func (i *Issuer) RejectApplication(ctx context.Context, reference, reason string) (*Application, error) {
 	a, err := i.rejectApplication(ctx, reference, reason, nil)
 	if err == nil {
@@ -131,7 +138,8 @@ func answerAttrs(a *Application) []slog.Attr {
 }
 
 // approveApplication makes a client of exactly that metadata, and the link to its
-// secret. by is the operator's session, nil at the admin API.
+// secret, or gives the metadata to the client that registered itself. by is the
+// operator's session, nil at the admin API.
 func (i *Issuer) approveApplication(ctx context.Context, reference string, metadata ClientMetadata, by *session) (*Approval, error) {
 	switch {
 	case metadata.Type == "":
@@ -139,29 +147,38 @@ func (i *Issuer) approveApplication(ctx context.Context, reference string, metad
 	case len(metadata.GrantTypes) == 0:
 		return nil, &clientError{errors.New("the applicant is not sure of the grant types: decide on one or more")}
 	}
-	client, err := i.newClient(metadata)
+	made, err := i.newClient(metadata)
 	if err != nil {
 		return nil, &clientError{err}
 	}
+	var approved *Client
 	link := newHandle()
 	expiry := now().Add(secretLinkLifetime)
-	a, err := i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) error {
+	a, err := i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) (err error) {
 		if err := i.checkOperator(tx, by); err != nil {
 			return err
 		}
-		if err := i.insertClient(tx, client); err != nil {
+		a.Status, a.AnsweredBy = ApplicationApproved, by.subject()
+		if a.Registered {
+			approved, err = i.enableRegistered(tx, a, made.ClientMetadata)
 			return err
 		}
-		a.Status, a.AnsweredBy, a.ClientID = ApplicationApproved, by.subject(), client.ID
+		approved, a.ClientID = made, made.ID
+		if err := i.insertClient(tx, made); err != nil {
+			return err
+		}
 		return i.putSecretLink(tx, link, &secretLink{
-			Reference: reference, ClientID: client.ID, ClientCreated: client.Created, Expiry: expiry,
+			Reference: reference, ClientID: made.ID, ClientCreated: made.Created, Expiry: expiry,
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
+	if a.Registered {
+		return &Approval{Application: a, Client: approved}, nil
+	}
 	return &Approval{
-		Application: a, Client: client,
+		Application: a, Client: approved,
 		SecretURL: i.config.URL + secretLinkPath + "?" + url.Values{secretLinkParameter: {link}}.Encode(), SecretExpiry: expiry,
 	}, nil
 }
@@ -177,8 +194,14 @@ func (i *Issuer) rejectApplication(ctx context.Context, reference, reason string
 		return nil, fmt.Errorf("the reason is longer than %d characters", maxApplicationReason)
 	}
 	return i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) error {
+		if err := i.checkOperator(tx, by); err != nil {
+			return err
+		}
 		a.Status, a.AnsweredBy, a.Reason = ApplicationRejected, by.subject(), reason
-		return i.checkOperator(tx, by)
+		if a.Registered {
+			return i.rejectRegistered(tx, a)
+		}
+		return nil
 	})
 }
 

@@ -115,6 +115,25 @@ func (i *Issuer) endAuthorizations(ctx context.Context, subject string, match fu
 	return nil
 }
 
+// endAuthorizationsOfClient ends what people granted to a client, and so what
+// others exchanged the client's tokens for. It looks at every authorization there
+// is: removing a client is rare.
+func (i *Issuer) endAuthorizationsOfClient(tx storage.Tx, clientID string) (ended []revocation, err error) {
+	var granted []*Authorization
+	err = tx.List(kindAuthorization, authorizationKey(i.config.URL, ""), func(_ string, value []byte) error {
+		a, err := decodeRecord[Authorization](kindAuthorization, value)
+		if err == nil && a.ClientID == clientID {
+			granted = append(granted, a)
+		}
+		return err
+	})
+	for _, a := range granted {
+		r, failed := i.endAuthorization(tx, a)
+		ended, err = append(ended, r), errors.Join(err, failed)
+	}
+	return ended, err
+}
+
 // Authorizations returns the authorizations in force, of one person or, with an
 // empty subject, of all, oldest first.
 func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*Authorization, error) {

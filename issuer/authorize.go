@@ -140,6 +140,12 @@ func (i *Issuer) answerError(w http.ResponseWriter, r *http.Request, err error) 
 	if !errors.As(err, &to) {
 		return err
 	}
+	if c := to.request.client; c.Registration != nil && !c.Registration.UnusedUntil.IsZero() {
+		// Nobody has agreed to this client yet, and anybody may have registered it:
+		// to send people on would make the server a relay to anywhere (RFC 9700
+		// §4.11.2).
+		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, code: to.err.Code, detail: to.err.Description, cause: to.err}
+	}
 	if to.err.Status() >= http.StatusInternalServerError {
 		i.config.Logger.LogAttrs(r.Context(), slog.LevelError, "authorization failed", slog.Any("cause", to.err))
 	}

@@ -57,29 +57,28 @@ func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f form) (*Cl
 // authenticateFor is authenticate for the token endpoint. Token exchange knows
 // one method more: the client's own access token in the Authorization header, as
 // the delegation of an earlier server had it, with or without Bearer.
-func (i *Issuer) authenticateFor(grantType string, r *http.Request, f form) (*Client, error) {
-	if grantType != grantTypeTokenExchange {
-		return i.authenticate(r.Context(), r, f)
-	}
+// That token is returned too; it is nil where another method was used.
+func (i *Issuer) authenticateFor(grantType string, r *http.Request, f form) (*Client, *introspect.Token, error) {
 	token, err := introspect.FromHeader(r.Header, true)
-	if err != nil {
-		return i.authenticate(r.Context(), r, f)
+	if grantType != grantTypeTokenExchange || err != nil {
+		client, err := i.authenticate(r.Context(), r, f)
+		return client, nil, err
 	}
 	if f.get("client_secret") != "" {
-		return nil, refuse(InvalidRequest, "the client authenticates twice, by its token and in the body; use one (RFC 6749 section 2.3)")
+		return nil, nil, refuse(InvalidRequest, "the client authenticates twice, by its token and in the body; use one (RFC 6749 section 2.3)")
 	}
-	client, _, err := i.ownToken(r.Context(), token)
+	client, facts, err := i.ownToken(r.Context(), token)
 	switch {
 	case errors.Is(err, errBadCredentials), errors.Is(err, introspect.ErrInactive):
 		i.audit(r, "client_authentication_failed", slog.String("method", "access_token"), slog.String("reason", err.Error()))
-		return nil, errInvalidClient(err)
+		return nil, nil, errInvalidClient(err)
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	}
 	if id := f.get("client_id"); id != "" && id != client.ID {
-		return nil, refuse(InvalidRequest, "client_id differs from the client of the token in the Authorization header")
+		return nil, nil, refuse(InvalidRequest, "client_id differs from the client of the token in the Authorization header")
 	}
-	return client, nil
+	return client, facts, nil
 }
 
 // ownToken proves a client by an access token that it got for itself, by client

@@ -120,18 +120,37 @@ func (m *ClientMetadata) fillScope() {
 	}
 }
 
-// RemoveClient forgets a client and ends every token it holds.
+// RemoveClient forgets a client and ends every token it holds. The request of one
+// that waits for approval goes with it.
 func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 	if i.declared[id] != nil {
 		return ErrClientDeclared
 	}
-	return i.revoke(ctx, i.revokeClient(id), func(tx storage.Tx) error {
-		if _, err := getClient(tx, i.config.URL, id); err != nil && !errors.Is(err, storage.ErrDamaged) {
+	var ended []revocation
+	err := i.revoke(ctx, i.revokeClient(id), func(tx storage.Tx) error {
+		client, err := getClient(tx, i.config.URL, id)
+		if err != nil && !errors.Is(err, storage.ErrDamaged) {
 			return err // a damaged record can still be removed
 		}
-		key := clientKey(i.config.URL, id)
-		return errors.Join(tx.Delete(kindClient, key), tx.Delete(kindUnused, key))
+		if err == nil && client.isWaiting() {
+			if err := i.withdrawApplication(tx, client); err != nil {
+				return err
+			}
+		}
+		var failed error
+		ended, failed = i.endAuthorizationsOfClient(tx, id)
+		return errors.Join(failed, i.deleteClient(tx, id))
 	})
+	if err == nil {
+		i.enforce(ended...)
+	}
+	return err
+}
+
+// deleteClient deletes the records of a client.
+func (i *Issuer) deleteClient(tx storage.Tx, id string) error {
+	key := clientKey(i.config.URL, id)
+	return errors.Join(tx.Delete(kindClient, key), tx.Delete(kindUnused, key))
 }
 
 // RotateSecret gives a client a new secret, which is returned this once. The

@@ -52,27 +52,19 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 	switch {
 	case granted.ClientID != r.client.ID:
 		return nil, nil, errCode("given to client " + granted.ClientID), nil
+	case code.Redeemed && i.realm.revoked.has(revokedAuthorization, granted.ID):
+		return nil, nil, errCode("replayed again"), nil // nothing is left to end
 	case code.Redeemed:
 		ended, err := i.endAuthorization(tx, granted)
 		return nil, &ended, errCode("replayed"), err
 	case !time.Now().Before(code.Expiry):
 		return nil, nil, errCode("expired"), nil
-	case granted.Created.Before(r.client.Created):
-		return nil, nil, errCode("given to an earlier client of the same id"), nil
 	}
 	if err := checkRedemption(code, r); err != nil {
 		return nil, nil, err, nil
 	}
-	if err := i.checkGrantor(tx, granted); err != nil {
+	if err := i.checkStillGranted(tx, granted, r.client); err != nil {
 		return nil, nil, err, nil
-	}
-	// What a session gave ends with it, and signing out could not end an
-	// authorization that was not written yet.
-	switch _, err := i.loadSession(tx, granted.Session); {
-	case errors.Is(err, storage.ErrNotFound):
-		return nil, nil, errCode("the person has signed out since"), nil
-	case err != nil:
-		return nil, nil, nil, err
 	}
 	code.Redeemed = true
 	granted.Created = now()

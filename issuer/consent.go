@@ -2,7 +2,10 @@ package issuer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -78,7 +81,9 @@ func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transact
 	if err != nil {
 		return err
 	}
-	sealed := i.sealed(t)
+	asked := *t
+	asked.Shown = q.digest()
+	sealed := i.sealed(&asked)
 	page := pages.Consent{
 		Action: i.path("/consent"), CSRF: i.csrf("consent "+t.ID, t.Browser, s), Transaction: sealed,
 		Client: clientName(q.client), ClientHost: redirectHost(q.redirectURI), User: s.user.Username,
@@ -140,6 +145,12 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	return i.decide(w, r, t, s, f.get(pages.FieldAction))
 }
 
+// digest stands for what a person sees of a request when they are asked.
+func (q *authorizationRequest) digest() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", q.client.ID, clientName(q.client), q.redirectURI, q.scope, q.audience))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // resumeAuthorization resumes a transaction of that kind and no other.
 func (i *Issuer) resumeAuthorization(r *http.Request, sealed string) (*transaction, error) {
 	t, err := i.resume(r, sealed)
@@ -160,6 +171,9 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, 
 	}
 	switch action {
 	case pages.ActionAllow:
+		if t.Shown != q.digest() {
+			return i.showConsent(w, r, t, q, s) // it is another question now
+		}
 		given, err := i.remembered(r.Context(), s.Subject, q.client)
 		if err != nil {
 			return err

@@ -63,14 +63,15 @@ func (p *pendingDevices) add(q deviceRequest) (bool, error) {
 	if _, taken := p.byCode[q.UserCode]; taken {
 		return false, nil
 	}
-	if len(p.byCode) >= maxDevices || p.byAddress[q.Address] >= maxDevicesPerAddress {
+	by := limitedBy(q.Address)
+	if len(p.byCode) >= maxDevices || p.byAddress[by] >= maxDevicesPerAddress {
 		p.expire(time.Now())
-		if len(p.byCode) >= maxDevices || p.byAddress[q.Address] >= maxDevicesPerAddress {
+		if len(p.byCode) >= maxDevices || p.byAddress[by] >= maxDevicesPerAddress {
 			return false, errTooManyDevices
 		}
 	}
 	p.byCode[q.UserCode] = &pendingDevice{deviceRequest: q, interval: deviceInterval}
-	p.byAddress[q.Address]++
+	p.byAddress[by]++
 	return true, nil
 }
 
@@ -137,8 +138,9 @@ func (p *pendingDevices) expire(now time.Time) {
 // drop holds the lock.
 func (p *pendingDevices) drop(d *pendingDevice) {
 	delete(p.byCode, d.UserCode)
-	if p.byAddress[d.Address]--; p.byAddress[d.Address] <= 0 {
-		delete(p.byAddress, d.Address)
+	by := limitedBy(d.Address)
+	if p.byAddress[by]--; p.byAddress[by] <= 0 {
+		delete(p.byAddress, by)
 	}
 }
 

@@ -73,7 +73,7 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q deviceRequest) (*approval, erro
 			return errDeviceCode("redeemed already")
 		}
 		granted = &decision.Authorization
-		if err := i.checkGrantor(tx, granted); err != nil {
+		if err := i.checkStillGranted(tx, granted, r.client); err != nil {
 			return err
 		}
 		decision.Redeemed = true

@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -60,11 +59,33 @@ func (i *Issuer) proveTokenExchange(r *tokenRequest) (*approval, error) {
 			return nil, err
 		}
 	}
-	if approved.scope, err = requestedScope(r.get("scope"), exchangeableScope(r.client, subject)); err != nil {
+	may := exchangeableScope(r.client, subject)
+	for _, shown := range []*introspect.Token{actor, r.presented} {
+		if shown != nil {
+			may = may.Intersect(shown.Scope)
+		}
+	}
+	if approved.scope, err = requestedScope(r.get("scope"), may); err != nil {
 		return nil, err
 	}
-	approved.audience, err = i.requestedAudience(slices.Concat(r.all("resource"), r.all("audience")), r.client)
+	approved.audience, err = i.exchangedAudience(r)
 	return approved, err
+}
+
+// exchangedAudience is whom the new token is for. A client that shows a token in
+// place of its secret gets nothing for an API that token is not good at: whoever
+// else has seen the token may be the one that asks.
+func (i *Issuer) exchangedAudience(r *tokenRequest) ([]string, error) {
+	audience, err := i.requestedAudience(slices.Concat(r.all("resource"), r.all("audience")), r.client)
+	if err != nil || r.presented == nil {
+		return audience, err
+	}
+	for _, resource := range audience {
+		if !r.presented.HasAudience(resource) {
+			return nil, refuse(InvalidTarget, "the token in the Authorization header is not for a resource asked for; get one for it, or authenticate with the client's secret")
+		}
+	}
+	return audience, nil
 }
 
 // actorToken reads the token of who will act: the client's own. Without one it
@@ -108,7 +129,7 @@ func (i *Issuer) subjectToken(r *tokenRequest) (*subjectOf, error) {
 	}
 	// What an unverified token says decides only who is to judge it.
 	if issuer, err := introspect.UnverifiedIssuer(token); err == nil && issuer == i.config.URL && tokenType != tokenTypeIDToken {
-		return i.ownSubject(r.Context(), token)
+		return i.ownSubject(r, token)
 	}
 	foreign, trusted, err := i.foreignSubject(r.Context(), token, tokenType, r.client)
 	if err != nil {
@@ -119,8 +140,12 @@ func (i *Issuer) subjectToken(r *tokenRequest) (*subjectOf, error) {
 
 // ownSubject reads a subject token of this issuer. It must be about a person: a
 // client that holds another client's token would otherwise become that client.
-func (i *Issuer) ownSubject(ctx context.Context, token string) (*subjectOf, error) {
-	facts, err := i.Introspect(ctx, token)
+//
+// And it must have been meant for the client: given to it, or for an API that the
+// client is registered with, or naming it in may_act. Otherwise any client that
+// came by a token could turn it into one for another API.
+func (i *Issuer) ownSubject(r *tokenRequest, token string) (*subjectOf, error) {
+	facts, err := i.Introspect(r.Context(), token)
 	var inactive *introspect.InactiveError
 	switch {
 	case errors.As(err, &inactive):
@@ -133,6 +158,9 @@ func (i *Issuer) ownSubject(ctx context.Context, token string) (*subjectOf, erro
 	mayAct, err := facts.MayAct()
 	if err != nil {
 		return nil, refuse(InvalidRequest, "subject_token has a malformed may_act (RFC 8693 section 4.4)").because(err)
+	}
+	if facts.ClientID != r.client.ID && mayAct == nil && !slices.ContainsFunc(r.client.Resources, facts.HasAudience) {
+		return nil, refuse(InvalidRequest, "subject_token was not given to this client, nor for a resource that it is registered with")
 	}
 	var claims struct {
 		SubjectIssuer string `json:"subject_issuer"`

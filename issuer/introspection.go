@@ -62,10 +62,11 @@ func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introsp
 
 // mayIntrospect: a client may ask about its own tokens, and a resource server
 // about tokens that are meant for it, that is for a resource it is registered
-// with. To everybody else a token looks inactive (RFC 7662 §2.2, §4), or any
+// with by an operator. To everybody else a token looks inactive (RFC 7662 §2.2, §4), or any
 // client could look into any token it found.
 func mayIntrospect(client *Client, token *introspect.Token) bool {
-	return token.ClientID == client.ID || slices.ContainsFunc(client.Resources, token.HasAudience)
+	return token.ClientID == client.ID ||
+		(client.Registration == nil && slices.ContainsFunc(client.Resources, token.HasAudience))
 }
 
 // presentedToken reads a request that names a token, to introspect or to revoke

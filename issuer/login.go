@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -135,6 +136,9 @@ func (i *Issuer) loginCaddy(w http.ResponseWriter, r *http.Request, t *transacti
 // signedIn begins the session and goes on with what the sign-in was for.
 func (i *Issuer) signedIn(w http.ResponseWriter, r *http.Request, t *transaction, user *users.User, amr []string, acr string) error {
 	_, browser, err := i.signIn(w, r, user, amr, acr)
+	if errors.Is(err, users.ErrWrongPassword) || errors.Is(err, storage.ErrNotFound) {
+		return i.showLogin(w, r, http.StatusUnauthorized, t, loginProblem{problem: pages.LoginCredentials})
+	}
 	if err != nil {
 		return err
 	}
@@ -157,8 +161,14 @@ func (i *Issuer) continuation(t *transaction) string {
 	return i.path("/account")
 }
 
+// auditLogin notes a failed sign-in. The name is noted only if somebody has it:
+// people type their password there, too.
 func (i *Issuer) auditLogin(r *http.Request, username, reason string) {
-	i.audit(r, "login_failed", slog.String("username", loggable(username)), slog.String("reason", reason))
+	attrs := []slog.Attr{slog.String("reason", reason)}
+	if user, err := i.realm.users.Find(r.Context(), username); err == nil {
+		attrs = append(attrs, slog.String("username", user.Username), slog.String("subject", user.ID))
+	}
+	i.audit(r, "login_failed", attrs...)
 }
 
 // retryAfter is a wait in whole seconds, rounded up.

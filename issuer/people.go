@@ -28,56 +28,64 @@ func (i *Issuer) User(ctx context.Context, name string) (*users.User, error) {
 // RemoveUser forgets a person, with their sessions, what they granted, and every
 // token that speaks for them.
 func (i *Issuer) RemoveUser(ctx context.Context, subject string) error {
-	ended := revocation{what: revokedSubject, id: subject, Before: now(), Expiry: i.lastExpiry()}
-	err := i.realm.users.Remove(ctx, subject, func(tx storage.Tx) error {
-		if err := i.forgetPerson(tx, subject); err != nil {
-			return err
-		}
-		return putRevocation(tx, i.config.URL, ended)
+	var ended []revocation
+	err := i.realm.users.Remove(ctx, subject, func(tx storage.Tx) (err error) {
+		ended, err = i.endEverything(tx, subject)
+		return errors.Join(err, deleteAll(tx, kindConsent, consentKey(i.config.URL, subject, ""), nil))
 	})
 	if err != nil {
 		return err
 	}
-	i.enforce(ended)
+	i.enforce(ended...)
 	return nil
 }
 
 // SetPassword gives a person a new password. Every session of theirs ends, and
 // everything they granted: whoever had the old password may have granted it.
 func (i *Issuer) SetPassword(ctx context.Context, subject, password string) error {
-	ended := revocation{what: revokedSubject, id: subject, Before: now(), Expiry: i.lastExpiry()}
-	err := i.realm.users.SetPassword(ctx, subject, password, func(tx storage.Tx) error {
-		if err := i.endEverything(tx, subject); err != nil {
-			return err
-		}
-		return putRevocation(tx, i.config.URL, ended)
+	return i.newPassword(subject, func(also func(storage.Tx) error) error {
+		return i.realm.users.SetPassword(ctx, subject, password, also)
+	})
+}
+
+// changeOwnPassword is SetPassword for a person who has proven the old password.
+func (i *Issuer) changeOwnPassword(ctx context.Context, proven *users.User, password string) error {
+	return i.newPassword(proven.ID, func(also func(storage.Tx) error) error {
+		return i.realm.users.ChangePassword(ctx, proven, password, also)
+	})
+}
+
+// newPassword lets set write a password, and ends everything in its transaction.
+func (i *Issuer) newPassword(subject string, set func(also func(storage.Tx) error) error) error {
+	var ended []revocation
+	err := set(func(tx storage.Tx) (err error) {
+		ended, err = i.endEverything(tx, subject)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	i.enforce(ended)
+	i.enforce(ended...)
 	return nil
 }
 
-// endEverything deletes a person's authorizations and sessions. The caller
-// revokes the tokens, all at once.
-func (i *Issuer) endEverything(tx storage.Tx, subject string) error {
+// endEverything ends a person's sessions and authorizations, and every token that
+// speaks for them. Each authorization is revoked by its id as well: a token of it
+// may be signed at this very moment, and have a later time than this.
+func (i *Issuer) endEverything(tx storage.Tx, subject string) ([]revocation, error) {
 	issuer := i.config.URL
 	all, err := authorizationsOf(tx, issuer, subject)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	ended := []revocation{{what: revokedSubject, id: subject, Before: now(), Expiry: i.lastExpiry()}}
+	err = putRevocation(tx, issuer, ended[0])
 	for _, a := range all {
-		err = errors.Join(err, tx.Delete(kindAuthorization, authorizationKey(issuer, a.ID)))
+		r, failed := i.endAuthorization(tx, a)
+		ended, err = append(ended, r), errors.Join(err, failed)
 	}
-	return errors.Join(err,
-		deleteAll(tx, kindAuthorizedBy, authorizedByKey(issuer, subject, ""), nil),
+	return ended, errors.Join(err,
 		deleteAll(tx, kindSessionOf, sessionOfKey(issuer, subject, ""), func(key string) error { return tx.Delete(kindSession, key) }))
-}
-
-// forgetPerson deletes everything that is known of what a person did here.
-func (i *Issuer) forgetPerson(tx storage.Tx, subject string) error {
-	return errors.Join(i.endEverything(tx, subject), deleteAll(tx, kindConsent, consentKey(i.config.URL, subject, ""), nil))
 }
 
 // deleteAll deletes the records with a prefix; also, which may be nil, is called

@@ -24,6 +24,8 @@ func validateRedirectURI(uri string) error {
 		return fmt.Errorf("redirect URI %q: no fragment, wildcard, credentials, space or backslash is allowed (RFC 6749 section 3.1.2)", uri)
 	case strings.ContainsFunc(uri, func(r rune) bool { return r <= 0x20 || r >= 0x7f }):
 		return fmt.Errorf("redirect URI %q: percent-encode what is not printable ASCII", uri)
+	case u.Port() != "" && !canonicalPort(u.Port()), strings.HasSuffix(u.Host, ":"):
+		return fmt.Errorf("redirect URI %q: write the port as a plain number, or leave it out", uri)
 	case u.Scheme == "https":
 		return requireHost(u, uri)
 	case u.Scheme == "http":
@@ -98,8 +100,7 @@ func splitLoopback(uri string) (host, path string, ok bool) {
 	host = authority
 	if n := strings.LastIndexByte(authority, ':'); n >= 0 && !strings.HasSuffix(authority, "]") {
 		port := authority[n+1:]
-		number, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || number == 0 || port != strconv.FormatUint(number, 10) {
+		if !canonicalPort(port) || port == adminPort {
 			return "", "", false
 		}
 		host = authority[:n]
@@ -109,6 +110,16 @@ func splitLoopback(uri string) (host, path string, ok bool) {
 		return host, path, true
 	}
 	return "", "", false
+}
+
+// adminPort is where Caddy's admin endpoint listens by default. No answer is sent
+// there, unless a client is registered with that very URI.
+const adminPort = "2019"
+
+// canonicalPort: a port in its one spelling; others may be read differently.
+func canonicalPort(port string) bool {
+	number, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && number != 0 && port == strconv.FormatUint(number, 10)
 }
 
 // loopbackOrPrivate tells whether any program on the person's machine could

@@ -109,10 +109,8 @@ func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *Client) (to
 // checkRefresh: what may have changed since the authorization was given.
 func (i *Issuer) checkRefresh(tx storage.Tx, a *Authorization, r *tokenRequest) error {
 	switch {
-	case a.Created.Before(r.client.Created):
-		return errRefreshToken("given to an earlier client of the same id")
 	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(scopeOfflineAccess) && a.Scope.Has(scopeOfflineAccess)):
 		return errRefreshToken("the client may no longer have refresh tokens")
 	}
-	return i.checkGrantor(tx, a)
+	return i.checkGrantor(tx, a, r.client)
 }

@@ -25,12 +25,17 @@ type Registration struct {
 	AuthMethod string `json:"token_endpoint_auth_method"`
 
 	// UnusedUntil is when the client is forgotten, unless somebody consents to it
-	// before; zero: somebody has.
+	// before; zero: somebody has, or an operator has approved it.
 	UnusedUntil time.Time `json:"unused_until,omitzero"`
 
 	// Changed is when the client last changed its metadata; what people agreed to
 	// before that, they agreed to for another description.
 	Changed time.Time `json:"changed,omitzero"`
+
+	// Application is the reference of the request in which an operator decides
+	// about the client, and Approved when it was; see RegistrationByApproval.
+	Application string    `json:"application,omitempty"`
+	Approved    time.Time `json:"approved,omitzero"`
 }
 
 // expiry is when the record of a client goes; zero: never.
@@ -144,8 +149,15 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) (*registration
 		return nil, err
 	}
 	// 4. Write it down, and count the initial access token.
+	var request *Application
+	if i.config.Registration.Mode == RegistrationByApproval {
+		request = i.awaitApproval(r, client)
+	}
 	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
 		if err := i.useInitialToken(tx, initial); err != nil {
+			return err
+		}
+		if err := i.putRequestOf(tx, request); err != nil {
 			return err
 		}
 		return i.putRegistered(tx, client)
@@ -155,6 +167,9 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) (*registration
 	}
 	i.audit(r, "client_registered", slog.String("client_id", client.ID), slog.String("client_name", client.Name),
 		slog.String("client_type", client.Type), slog.String("scope", client.Scope.String()), slog.Any("redirect_hosts", redirectHosts(client)))
+	if request != nil {
+		i.announceApplication(r, request)
+	}
 	return i.describeRegistered(client, secret, accessToken), nil
 }
 
@@ -201,10 +216,9 @@ func (i *Issuer) putRegistered(tx storage.Tx, client *Client) error {
 // the address that the request came from.
 func (i *Issuer) spendRegistration(r *http.Request) error {
 	address := i.config.ClientIP(r)
-	if wait := i.registered.wait(address); wait > 0 {
+	if wait := i.registered.take(address); wait > 0 {
 		return tooMany("too many registrations from this address; try again later", wait)
 	}
-	i.registered.count(address)
 	return nil
 }
 

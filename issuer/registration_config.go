@@ -17,6 +17,9 @@ const (
 	RegistrationOpen RegistrationMode = "open"
 	// RegistrationByToken: whoever has an initial access token.
 	RegistrationByToken RegistrationMode = "token"
+	// RegistrationByApproval: anybody; the client is disabled until an operator
+	// approves it.
+	RegistrationByApproval RegistrationMode = "approval"
 )
 
 // Defaults of a RegistrationConfig.
@@ -49,7 +52,8 @@ type RegistrationConfig struct {
 	Rate int
 
 	// Unused is how many clients there may be that nobody has consented to yet,
-	// default 1,000. Each is forgotten after seven days.
+	// default 1,000. Each is forgotten after seven days, or with the request for
+	// its approval.
 	Unused int
 }
 
@@ -74,12 +78,9 @@ func (c RegistrationConfig) limiter() *limiter {
 // validateRegistration reports the first mistake in the registration's part.
 func (c *Config) validateRegistration() error {
 	switch c.Registration.Mode {
-	case RegistrationOff, RegistrationOpen, RegistrationByToken:
-	case "approval":
-		return errors.New("registration approval is not available: RFC 7591 has no answer for a client that must wait; " +
-			"let people request applications, or use registration token")
+	case RegistrationOff, RegistrationOpen, RegistrationByToken, RegistrationByApproval:
 	default:
-		return fmt.Errorf("registration %q: want %q or %q", c.Registration.Mode, RegistrationOpen, RegistrationByToken)
+		return fmt.Errorf("registration %q: want %q, %q or %q", c.Registration.Mode, RegistrationOpen, RegistrationByToken, RegistrationByApproval)
 	}
 	for _, name := range c.Registration.Scopes {
 		if !c.hasScope(name) {

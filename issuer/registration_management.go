@@ -66,7 +66,8 @@ func (i *Issuer) authenticateRegistered(r *http.Request) (client *Client, access
 }
 
 // mayManage tells whether the token is the one that the client was registered
-// with. Clients that operators made have none.
+// with. A client that waits for approval may read and remove itself. Clients that
+// operators made have none.
 func (c *Client) mayManage(accessToken string) error {
 	given := HashSecret(accessToken)
 	switch {
@@ -74,7 +75,7 @@ func (c *Client) mayManage(accessToken string) error {
 		return errRegistrationToken("a client that did not register itself")
 	case subtle.ConstantTimeCompare(given[:], c.Registration.Token[:]) != 1:
 		return errRegistrationToken("wrong token")
-	case c.Disabled:
+	case c.Disabled && !c.isWaiting():
 		return errRegistrationToken("disabled client")
 	}
 	return nil
@@ -129,6 +130,11 @@ var notInUpdate = []string{"registration_access_token", "registration_client_uri
 // checkUpdate: an update names its client, and changes neither the client's
 // identity nor its secrets (RFC 7592 §2.2).
 func checkUpdate(client *Client, sent sentMetadata, accepted *selfDescription) error {
+	if client.Registration.Application != "" {
+		// What an operator looks at, or has agreed to, must not turn into something
+		// else: neither before the answer nor after it.
+		return refuse(InvalidClientMetadata, "a client that is registered by approval cannot be changed; register another one")
+	}
 	for _, name := range notInUpdate {
 		if sent.has(name) {
 			return refuse(InvalidClientMetadata, "%s must not be part of an update (RFC 7592 section 2.2)", name)

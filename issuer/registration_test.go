@@ -90,7 +90,7 @@ func (f *fixture) authenticates(c *registered) bool {
 // RFC 7591 §3: off by default, and then there is nothing; metadata says where it
 // is when it is on (RFC 8414 §2).
 func TestRegistrationModes(t *testing.T) {
-	for mode, want := range map[RegistrationMode]int{RegistrationOff: 404, RegistrationOpen: 201, RegistrationByToken: 401} {
+	for mode, want := range map[RegistrationMode]int{RegistrationOff: 404, RegistrationOpen: 201, RegistrationByToken: 401, RegistrationByApproval: 201} {
 		t.Run("mode "+string(mode), func(t *testing.T) {
 			f := newFixture(t, withRegistration(mode))
 			if w := f.postMetadata(goodMetadata); w.Code != want {
@@ -116,13 +116,12 @@ func TestRegistrationModes(t *testing.T) {
 
 func TestRegistrationConfig(t *testing.T) {
 	for name, config := range map[string]RegistrationConfig{
-		"an unknown mode":                    {Mode: "everybody"},
-		"a mode that RFC 7591 does not have": {Mode: "approval"},
-		"a scope that is not declared":       {Mode: RegistrationOpen, Scopes: Scope{"nothing"}},
-		"a resource that is no URI":          {Mode: RegistrationOpen, Resources: []string{"api"}},
-		"a negative rate":                    {Mode: RegistrationOpen, Rate: -1},
-		"a negative number of clients":       {Mode: RegistrationOpen, Unused: -1},
-		"more clients than can be counted":   {Mode: RegistrationOpen, Unused: 1 << 20},
+		"an unknown mode":                  {Mode: "everybody"},
+		"a scope that is not declared":     {Mode: RegistrationOpen, Scopes: Scope{"nothing"}},
+		"a resource that is no URI":        {Mode: RegistrationOpen, Resources: []string{"api"}},
+		"a negative rate":                  {Mode: RegistrationOpen, Rate: -1},
+		"a negative number of clients":     {Mode: RegistrationOpen, Unused: -1},
+		"more clients than can be counted": {Mode: RegistrationOpen, Unused: 1 << 20},
 	} {
 		if err := (Config{URL: fixtureURL, Registration: config}).Validate(); err == nil {
 			t.Errorf("%s is accepted", name)

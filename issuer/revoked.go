@@ -70,6 +70,14 @@ func (x *revokedIndex) covers(token *introspect.Token) bool {
 	return x.coversOlder(revokedClient, token.ClientID, token.IssuedAt) || x.coversOlder(revokedSubject, token.Subject, token.IssuedAt)
 }
 
+// has tells whether a token or an authorization was revoked by its id.
+func (x *revokedIndex) has(what, id string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	_, ok := x.all[revokedID{what, id}]
+	return ok
+}
+
 // coversOlder: a client or a person can have new tokens after the revocation.
 func (x *revokedIndex) coversOlder(what, id string, issued time.Time) bool {
 	r, ok := x.all[revokedID{what, id}]
@@ -131,6 +139,10 @@ func (i *Issuer) revoke(ctx context.Context, r revocation, also func(storage.Tx)
 	})
 	if err != nil {
 		return err
+	}
+	// Until now, whoever asked found things as they were before.
+	if committed := now(); r.Before.Before(committed) {
+		r.Before = committed
 	}
 	i.enforce(r)
 	return nil

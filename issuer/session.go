@@ -75,7 +75,8 @@ func (i *Issuer) loadSession(tx storage.Tx, key string) (*session, error) {
 // signIn makes a session and gives the browser its cookie: always a new one, so
 // that a cookie planted before is worth nothing. A session that the browser had
 // is ended, and whatever the browser had begun must go on under browser, its new
-// name.
+// name. The error is users.ErrWrongPassword or storage.ErrNotFound if the person
+// has another password, is disabled or gone since they were authenticated.
 func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *session, browser string, err error) {
 	handle := newHandle()
 	key, _ := handleKey(i.config.URL, handle)
@@ -87,6 +88,12 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 	previous, had := handleKey(i.config.URL, i.cookie(r, "session"))
 	var ended []revocation
 	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+		// The password was proven some time ago, as hashing takes it.
+		if fresh, err := users.Get(tx, i.config.URL, user.ID); err != nil {
+			return err
+		} else if fresh.Disabled || fresh.Password != user.Password {
+			return users.ErrWrongPassword
+		}
 		if had {
 			if ended, err = i.replaceSession(tx, previous, s); err != nil {
 				return err
@@ -180,9 +187,13 @@ func (i *Issuer) sessionsOf(ctx context.Context, subject string) ([]*session, er
 	return all, err
 }
 
-// checkGrantor refuses what a person granted who is no longer there, or has
-// taken all access back by setting a new password.
-func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization) error {
+// checkGrantor refuses what was granted by a person who is no longer there, or has
+// taken all access back by setting a new password, and what was granted to an
+// earlier client of the same id. Every grant that a person stands behind asks it.
+func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization, client *Client) error {
+	if a.Created.Before(client.Created) {
+		return refuse(InvalidGrant, "this was granted to an earlier client of the same id")
+	}
 	user, err := users.Get(tx, i.config.URL, a.Subject)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -193,6 +204,32 @@ func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization) error {
 		return refuse(InvalidGrant, "the account that granted this is gone or disabled")
 	case user.PasswordChanged.After(a.AuthTime):
 		return refuse(InvalidGrant, "the person who granted this has set a new password since; ask them to sign in again")
+	}
+	return nil
+}
+
+// checkStillGranted refuses what a person has taken back before it was redeemed:
+// they have signed out, or disconnected the client. Neither could find an
+// authorization that was not written yet. Codes and device codes ask it.
+func (i *Issuer) checkStillGranted(tx storage.Tx, a *Authorization, client *Client) error {
+	if err := i.checkGrantor(tx, a, client); err != nil {
+		return err
+	}
+	takenBack := refuse(InvalidGrant, "the person has signed out or disconnected this client since")
+	switch _, err := i.loadSession(tx, a.Session); {
+	case errors.Is(err, storage.ErrNotFound):
+		return takenBack
+	case err != nil:
+		return err
+	}
+	agreed, err := getRecord[consent](tx, kindConsent, consentKey(i.config.URL, a.Subject, client.ID))
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return takenBack
+	case err != nil:
+		return err
+	case !agreed.covers(&authorizationRequest{scope: a.Scope, audience: a.Audience}):
+		return takenBack
 	}
 	return nil
 }

@@ -38,6 +38,10 @@ type tokenRequest struct {
 	*http.Request
 	form
 	client *Client
+
+	// presented is the access token by which the client authenticated, if it did
+	// so (see authenticateFor): then nothing is given that it is not good for.
+	presented *introspect.Token
 }
 
 // approval is what a grant has proven: whom the token speaks for, and what it
@@ -106,7 +110,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, 
 	received := now()
 	// 2. By whom?
 	grantType := unquoted(f.get("grant_type"))
-	client, err := i.authenticateFor(grantType, r, f)
+	client, presented, err := i.authenticateFor(grantType, r, f)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +120,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, 
 		return nil, err
 	}
 	// 4. Is it proven, and what follows?
-	approved, err := grant.prove(i, &tokenRequest{Request: r, form: f, client: client})
+	approved, err := grant.prove(i, &tokenRequest{Request: r, form: f, client: client, presented: presented})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,10 @@ type transaction struct {
 	Query   string    `json:"query,omitempty"` // the authorization request as it came
 	Browser string    `json:"browser"`
 	Started time.Time `json:"started"`
+
+	// Shown is a digest of what the consent page showed: that, and nothing that
+	// the client or the configuration became meanwhile, is what is agreed to.
+	Shown string `json:"shown,omitempty"`
 }
 
 // What a transaction is for.

@@ -18,6 +18,10 @@ type ApplicationFields struct {
 	Others       string   // FieldResources: resources that are not among them, one a line
 	Scopes       []string // FieldScope, among Choices.Scopes
 	OtherScopes  string   // FieldScopes: scopes that are not among them
+
+	// Registered is the client_id of a client that registered itself, which ApplicationReview is about then: it has neither
+	// description nor contact, and its type is fixed.
+	Registered string
 }
 
 // ApplicationChoices are what this server can grant.

@@ -237,6 +237,23 @@ func sameFixed(a, b *User) bool {
 // The error is ErrWeakPassword, ErrExternal, ErrTooBusy, storage.ErrNotFound,
 // also's, or another of the storage's; then nothing was changed.
 func (u *Users) SetPassword(ctx context.Context, id, password string, also func(storage.Tx) error) error {
+	return u.setPassword(ctx, id, password, func(*User) error { return nil }, also)
+}
+
+// ChangePassword is SetPassword for a person who has proven who they are: proven
+// is what Authenticate returned. If the password has changed since, the error is
+// ErrWrongPassword: of two who know the old one, the second has proven nothing.
+func (u *Users) ChangePassword(ctx context.Context, proven *User, password string, also func(storage.Tx) error) error {
+	return u.setPassword(ctx, proven.ID, password, func(user *User) error {
+		if user.Password != proven.Password || user.Disabled {
+			return ErrWrongPassword
+		}
+		return nil
+	}, also)
+}
+
+// setPassword writes a password if the record, as it is then, passes check.
+func (u *Users) setPassword(ctx context.Context, id, password string, check func(*User) error, also func(storage.Tx) error) error {
 	user, err := u.Get(ctx, id)
 	if err != nil {
 		return err
@@ -255,6 +272,9 @@ func (u *Users) SetPassword(ctx context.Context, id, password string, also func(
 	err = u.storage.Update(ctx, func(tx storage.Tx) error {
 		user, err := Get(tx, u.issuer, id)
 		if err != nil {
+			return err
+		}
+		if err := check(user); err != nil {
 			return err
 		}
 		user.Password, user.PasswordChanged, user.Updated = hash, now(), now()
