@@ -25,6 +25,10 @@ type Issuer struct {
 	upstreams  []*upstream.Provider
 	registered *limiter // registrations and updates, by address
 	trusted    []*foreignIssuer
+
+	base     string   // path of the URL
+	assets   string   // prefix of what pages refer to
+	families []string // prefixes of the routes that end in *
 }
 
 // New makes an issuer on a state. It loads the issuer's keys and revocations
@@ -34,7 +38,8 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	i := &Issuer{config: config.withDefaults(), state: state, declared: make(map[string]*Client)}
+	i := &Issuer{config: config.withDefaults(), state: state, declared: make(map[string]*Client), base: pathOf(config.URL)}
+	i.assets = i.base + "/assets/"
 	for n := range i.config.Clients {
 		client := i.config.Clients[n]
 		client.Declared = true
@@ -52,6 +57,11 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	}
 	i.registered = i.config.Registration.limiter()
 	i.routes = i.withAliases(i.surface())
+	for route := range i.routes {
+		if family, ok := strings.CutSuffix(route, "*"); ok {
+			i.families = append(i.families, family)
+		}
+	}
 	i.metadata = i.marshalMetadata()
 	return i, nil
 }
@@ -149,17 +159,21 @@ func (i *Issuer) surface() map[string]endpoint {
 }
 
 // basePath is the path of the issuer's URL, "" at the root of a host.
-func (i *Issuer) basePath() string {
-	u, err := url.Parse(i.config.URL)
+func (i *Issuer) basePath() string { return i.base }
+
+func pathOf(issuer string) string {
+	u, err := url.Parse(issuer)
 	if err != nil { // Validate has parsed it
 		panic(err)
 	}
 	return u.Path
 }
 
-// find returns the endpoint at a path, with or without a slash at its end.
+// find returns the endpoint at a path, with or without a slash at its end. On a
+// host that is shared with an API it is asked about every request, and allocates
+// nothing.
 func (i *Issuer) find(path string) (endpoint, bool) {
-	if strings.HasPrefix(path, i.basePath()+"/assets/") {
+	if strings.HasPrefix(path, i.assets) {
 		return endpoint{[]string{http.MethodGet, http.MethodHead}, i.pages.ServeAsset, false}, true
 	}
 	e, ok := i.routes[path]
@@ -167,8 +181,10 @@ func (i *Issuer) find(path string) (endpoint, bool) {
 		path = trimmed
 		e, ok = i.routes[path]
 	}
-	if n := strings.LastIndexByte(path, '/') + 1; !ok && n < len(path) {
-		e, ok = i.routes[path[:n]+"*"]
+	for n := 0; !ok && n < len(i.families); n++ {
+		if rest, within := strings.CutPrefix(path, i.families[n]); within && rest != "" && !strings.Contains(rest, "/") {
+			e, ok = i.routes[i.families[n]+"*"]
+		}
 	}
 	return e, ok
 }
