@@ -26,6 +26,10 @@ type accessTokenClaims struct {
 	AuthorizationID string            `json:"authorization_id,omitempty"`
 	Actor           *introspect.Actor `json:"act,omitempty"` // RFC 8693 §4.1
 
+	// MayAct is who may act for the subject (RFC 8693 §4.4), if the token that was
+	// exchanged said so: it holds for what comes of it, too.
+	MayAct *introspect.Actor `json:"may_act,omitempty"`
+
 	// SubjectIssuer is who vouched for the subject, if it is not this issuer.
 	SubjectIssuer string `json:"subject_issuer,omitempty"`
 }
@@ -59,7 +63,7 @@ func (i *Issuer) mintAccessToken(client *Client, approved *approval) (token stri
 		Issuer: i.config.URL, Subject: approved.subject, Audience: approved.audience,
 		ClientID: client.ID, Scope: approved.scope,
 		Expiry: issued.Add(lifetime).Unix(), IssuedAt: issued.Unix(), ID: tokenID(approved.parent),
-		AuthorizationID: approved.authorizationID, Actor: approved.actor, SubjectIssuer: approved.subjectIssuer,
+		AuthorizationID: approved.authorizationID, Actor: approved.actor, SubjectIssuer: approved.subjectIssuer, MayAct: approved.mayAct,
 	})
 	if err != nil {
 		return "", 0, err

@@ -46,7 +46,7 @@ func (i *Issuer) proveTokenExchange(r *tokenRequest) (*approval, error) {
 		return nil, err
 	}
 	approved := &approval{
-		subject: subject.mapped, subjectIssuer: subject.issuer, notAfter: subject.Expiry, issuedTokenType: tokenTypeAccessToken,
+		subject: subject.mapped, subjectIssuer: subject.issuer, mayAct: subject.mayAct, notAfter: subject.Expiry, issuedTokenType: tokenTypeAccessToken,
 	}
 	if subject.own {
 		approved.parent, approved.authorizationID = subject.ID, subject.AuthorizationID
@@ -167,6 +167,9 @@ func (i *Issuer) ownSubject(r *tokenRequest, token string) (*subjectOf, error) {
 	}
 	if err := json.Unmarshal(facts.Claims, &claims); err != nil {
 		return nil, err
+	}
+	if from := i.trustedIssuer(claims.SubjectIssuer); from != nil && !from.admits(r.client) {
+		return nil, refuse(InvalidRequest, "this client may not exchange tokens of the issuer that vouched for the subject")
 	}
 	return &subjectOf{Token: facts, mapped: facts.Subject, own: true, issuer: claims.SubjectIssuer, mayAct: mayAct, most: append(Scope{}, facts.Scope...)}, nil
 }

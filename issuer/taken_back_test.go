@@ -194,6 +194,23 @@ func TestExchangeWidensNothing(t *testing.T) {
 	}
 }
 
+// What the issuer of a subject token has laid down about who may act holds for
+// what comes of the token, however often it is exchanged (RFC 8693 §4.4).
+func TestExchangeAgain(t *testing.T) {
+	f, p := newExchange(t, func(c *Config) { c.TrustedIssuers[0].Clients = []string{"agent", "imp"} })
+	second := withBasic("second", "canary-second")
+	again := func(token string, as fixtureRequest) *httptest.ResponseRecorder {
+		return f.exchange(token, url.Values{"actor_token": {f.issue(as, "")}}, as)
+	}
+	first := exchangedOf(t, f.exchange(p.token(nil, nil), nil)).AccessToken
+	exchangedOf(t, again(first, asAgent))
+	expect(t, again(first, second), 400, InvalidRequest) // not a client for that issuer's tokens
+
+	bound := exchangedOf(t, f.exchange(p.token(nil, map[string]any{"may_act": map[string]any{"sub": "agent"}}), nil)).AccessToken
+	exchangedOf(t, again(bound, asAgent))
+	expect(t, again(bound, withBasic("imp", "canary-imp")), 400, InvalidRequest)
+}
+
 // One customer's network takes nobody else's place among the waiting devices.
 func TestDevicesOfOneNetwork(t *testing.T) {
 	var p pendingDevices

@@ -62,6 +62,8 @@ type approval struct {
 	// token that was exchanged, if it is ours.
 	actor  *introspect.Actor
 	parent string
+	// mayAct is who may act, if the token that was exchanged said so.
+	mayAct *introspect.Actor
 	// subjectIssuer is who vouched for the subject, if not this issuer.
 	subjectIssuer string
 

@@ -149,11 +149,10 @@ func (i *Issuer) judgeForeignJWT(ctx context.Context, token, tokenType string, c
 	if err != nil {
 		return nil, subjectTokenError(err)
 	}
-	at := slices.IndexFunc(i.trusted, func(f *foreignIssuer) bool { return f.Issuer == name })
-	if at < 0 {
+	from := i.trustedIssuer(name)
+	if from == nil {
 		return nil, refuse(InvalidRequest, "the subject_token is of an issuer that this server does not trust")
 	}
-	from := i.trusted[at]
 	if !from.admits(client) {
 		return nil, refuse(InvalidRequest, "this client may not exchange tokens of the issuer of the subject_token")
 	}
@@ -226,6 +225,15 @@ func subjectTokenError(err error) *Error {
 		return refuse(InvalidRequest, "subject_token: %s", refusal.Reason).because(refusal.Cause)
 	}
 	return refuse(TemporarilyUnavailable, "the subject_token cannot be judged now, because its issuer does not answer; try again later").because(err)
+}
+
+// trustedIssuer returns the trusted issuer with that URL, or nil.
+func (i *Issuer) trustedIssuer(url string) *foreignIssuer {
+	at := slices.IndexFunc(i.trusted, func(f *foreignIssuer) bool { return f.Issuer == url })
+	if at < 0 {
+		return nil
+	}
+	return i.trusted[at]
 }
 
 // admits tells whether the client may exchange tokens of the issuer.
