@@ -214,13 +214,7 @@ func (i *Issuer) connections(ctx context.Context, subject string) ([]pages.Conne
 				connection.Host = redirectHost(client.RedirectURIs[0])
 			}
 		}
-		for _, name := range c.Scope {
-			if name == scopeOfflineAccess {
-				connection.Offline = true
-				continue
-			}
-			connection.Scopes = append(connection.Scopes, i.describeScope(name, false))
-		}
+		connection.Scopes, connection.Offline = i.describeScopes(c.Scope, notAdded), c.Scope.Has(scopeOfflineAccess)
 		all = append(all, connection)
 	}
 	slices.SortFunc(all, func(a, b pages.Connection) int { return cmp.Compare(a.Client, b.Client) })

@@ -69,13 +69,13 @@ func (i *Issuer) advance(w http.ResponseWriter, r *http.Request, t *transaction)
 		}
 		return i.showConsent(w, r, t, q, s)
 	}
-	return i.giveCode(w, r, t, q, s, nil)
+	return i.giveCode(w, r, t, q, s, false)
 }
 
 // giveCode writes a code, and the consent it rests on if that is new, and sends
 // the browser back to the client with it. A transaction gives one code: the same
 // form sent twice gives an error page.
-func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *session, given *consent) error {
+func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *session, agreed bool) error {
 	code := newHandle()
 	key, _ := handleKey(i.config.URL, code)
 	record := authorizationCode{
@@ -89,8 +89,8 @@ func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction
 		if err := i.spend(tx, t); err != nil {
 			return err
 		}
-		if given != nil {
-			if err := putConsent(tx, i.config.URL, s.Subject, q.client.ID, given); err != nil {
+		if agreed {
+			if err := i.agree(tx, s.Subject, q); err != nil {
 				return err
 			}
 		}

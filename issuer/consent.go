@@ -44,13 +44,30 @@ func putConsent(tx storage.Tx, issuer, subject, clientID string, c *consent) err
 // if nothing. An agreement with an earlier client of the same id is none.
 func (i *Issuer) remembered(ctx context.Context, subject string, client *Client) (c *consent, err error) {
 	err = i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
-		c, err = getRecord[consent](tx, kindConsent, consentKey(i.config.URL, subject, client.ID))
+		c, err = i.rememberedIn(tx, subject, client)
 		return err
 	})
+	return c, err
+}
+
+// rememberedIn is remembered, inside a transaction.
+func (i *Issuer) rememberedIn(tx storage.Tx, subject string, client *Client) (*consent, error) {
+	c, err := getRecord[consent](tx, kindConsent, consentKey(i.config.URL, subject, client.ID))
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && c.Since.Before(client.Created)) {
 		return new(consent), nil
 	}
 	return c, err
+}
+
+// agree adds what is asked for to what is remembered as it is now, so that what
+// was taken back a moment ago does not come back with it.
+func (i *Issuer) agree(tx storage.Tx, subject string, q *authorizationRequest) error {
+	c, err := i.rememberedIn(tx, subject, q.client)
+	if err != nil {
+		return err
+	}
+	c.add(q)
+	return putConsent(tx, i.config.URL, subject, q.client.ID, c)
 }
 
 // covers tells whether nothing is asked for that was not agreed to.
@@ -91,20 +108,33 @@ func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transact
 		LanguageURL: i.path("/consent") + "?transaction=" + url.QueryEscape(sealed),
 		FormTargets: []string{q.redirectURI},
 	}
-	for _, name := range q.scope {
-		if name == scopeOfflineAccess {
-			page.Offline, page.OfflineFor = true, i.config.RefreshTokenIdleLifetime
-			continue
-		}
-		page.Scopes = append(page.Scopes, i.describeScope(name, page.AlreadyGranted && !before.Scope.Has(name)))
-	}
-	for _, resource := range q.audience {
-		if resource != i.config.URL {
-			page.Resources = append(page.Resources, resource)
-		}
+	page.Scopes = i.describeScopes(q.scope, func(name string) bool { return page.AlreadyGranted && !before.Scope.Has(name) })
+	page.Resources = i.otherResources(q.audience)
+	if page.Offline = q.scope.Has(scopeOfflineAccess); page.Offline {
+		page.OfflineFor = i.config.RefreshTokenIdleLifetime
 	}
 	i.pages.Consent(w, r, http.StatusOK, page)
 	return nil
+}
+
+// describeScopes is a scope as people see it. offline_access is not in it: pages
+// say it in their own words.
+func (i *Issuer) describeScopes(scope Scope, added func(name string) bool) []pages.Scope {
+	var all []pages.Scope
+	for _, name := range scope {
+		if name != scopeOfflineAccess {
+			all = append(all, i.describeScope(name, added(name)))
+		}
+	}
+	return all
+}
+
+// notAdded is for pages that do not tell what is new.
+func notAdded(string) bool { return false }
+
+// otherResources is an audience as people see it: without this issuer itself.
+func (i *Issuer) otherResources(audience []string) []string {
+	return slices.DeleteFunc(slices.Clone(audience), func(resource string) bool { return resource == i.config.URL })
 }
 
 func (i *Issuer) describeScope(name string, added bool) pages.Scope {
@@ -174,13 +204,8 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, 
 		if t.Shown != q.digest() {
 			return i.showConsent(w, r, t, q, s) // it is another question now
 		}
-		given, err := i.remembered(r.Context(), s.Subject, q.client)
-		if err != nil {
-			return err
-		}
-		given.add(q)
 		i.audit(r, "consent_given", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject), slog.String("scope", q.scope.String()))
-		return i.giveCode(w, r, t, q, s, given)
+		return i.giveCode(w, r, t, q, s, true)
 	case pages.ActionDeny:
 		err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error { return i.spend(tx, t) })
 		if err != nil {

@@ -55,7 +55,7 @@ func (i *Issuer) showDevice(w http.ResponseWriter, r *http.Request, status int, 
 }
 
 // enterDevice takes the code that a person typed. Guesses are limited by
-// address, and a right one gives back none of them (RFC 8628 §5.1).
+// address, and a right one gives back itself and no other (RFC 8628 §5.1).
 func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f form) error {
 	s, err := i.session(r)
 	if err != nil {
@@ -65,7 +65,8 @@ func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f form) err
 		return err
 	}
 	typed := f.get(pages.FieldUserCode)
-	if wait := i.realm.guesses.wait(i.config.ClientIP(r)); wait > 0 {
+	// Counted before it is judged, or many guesses at once would be one.
+	if wait := i.realm.guesses.take(i.config.ClientIP(r)); wait > 0 {
 		w.Header().Set("Retry-After", retryAfter(wait))
 		return i.showDevice(w, r, http.StatusTooManyRequests, pages.Device{UserCode: loggable(typed), Error: pages.DeviceThrottled, Wait: wait})
 	}
@@ -74,10 +75,10 @@ func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f form) err
 		_, ok = i.realm.devices.find(code)
 	}
 	if !ok {
-		i.realm.guesses.count(i.config.ClientIP(r))
 		i.audit(r, "user_code_unknown")
 		return i.showDevice(w, r, http.StatusBadRequest, pages.Device{UserCode: loggable(typed), Error: pages.DeviceUnknown})
 	}
+	i.realm.guesses.giveBack(i.config.ClientIP(r)) // it was no guess
 	return i.askDevice(w, r, i.newTransaction(forDevice, code, i.browser(w, r)))
 }
 
@@ -101,17 +102,9 @@ func (i *Issuer) askDevice(w http.ResponseWriter, r *http.Request, t *transactio
 		Address: q.Address, Requested: q.Requested,
 		LanguageURL: i.path("/device") + "?transaction=" + url.QueryEscape(sealed),
 	}
-	for _, name := range q.Scope {
-		if name == scopeOfflineAccess {
-			page.Offline, page.OfflineFor = true, i.config.RefreshTokenIdleLifetime
-			continue
-		}
-		page.Scopes = append(page.Scopes, i.describeScope(name, false))
-	}
-	for _, resource := range q.Audience {
-		if resource != i.config.URL {
-			page.Resources = append(page.Resources, resource)
-		}
+	page.Scopes, page.Resources = i.describeScopes(q.Scope, notAdded), i.otherResources(q.Audience)
+	if page.Offline = q.Scope.Has(scopeOfflineAccess); page.Offline {
+		page.OfflineFor = i.config.RefreshTokenIdleLifetime
 	}
 	i.pages.DeviceConfirm(w, r, http.StatusOK, page)
 	return nil
@@ -179,12 +172,7 @@ func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *Client
 	if approved {
 		decision.Authorization = i.authorizationFor(request, s)
 	}
-	given, err := i.remembered(r.Context(), s.Subject, client)
-	if err != nil {
-		return err
-	}
-	given.add(request)
-	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
+	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
 		key := deviceKey(i.config.URL, q.ID)
 		switch _, err := tx.Get(kindDevice, key); {
 		case err == nil:
@@ -196,7 +184,7 @@ func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *Client
 			return err
 		}
 		if approved {
-			if err := putConsent(tx, i.config.URL, s.Subject, client.ID, given); err != nil {
+			if err := i.agree(tx, s.Subject, request); err != nil {
 				return err
 			}
 		}

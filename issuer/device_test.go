@@ -300,3 +300,24 @@ func TestDeviceFlood(t *testing.T) {
 		t.Errorf("%d writes for anonymous requests", n)
 	}
 }
+
+// TestUserCodeGuessesAtOnce: many guesses sent at once are many guesses.
+func TestUserCodeGuessesAtOnce(t *testing.T) {
+	l := newLimiter(freeGuesses, guessRefill)
+	var wg sync.WaitGroup
+	passed := make(chan bool, 200)
+	for range 200 {
+		wg.Go(func() { passed <- l.take("192.0.2.1") == 0 })
+	}
+	wg.Wait()
+	close(passed)
+	n := 0
+	for p := range passed {
+		if p {
+			n++
+		}
+	}
+	if n != freeGuesses {
+		t.Errorf("%d of 200 guesses were looked at, want %d", n, freeGuesses)
+	}
+}

@@ -75,6 +75,17 @@ func (l *limiter) take(address string) (wait time.Duration) {
 	return wait
 }
 
+// giveBack returns the event that was taken last to the budget of the address.
+func (l *limiter) giveBack(address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	by := limitedBy(address)
+	if s, ok := l.spent[by]; ok {
+		s.until = s.until.Add(-l.refill)
+		l.spent[by] = s
+	}
+}
+
 // prune forgets budgets that are whole again. It holds the lock.
 func (l *limiter) prune(now time.Time) {
 	if now.Sub(l.pruned) < l.refill {
