@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 // typeAccessToken is the typ that sets access tokens apart from every other JWT
@@ -76,9 +77,9 @@ func (i *Issuer) mintAccessToken(client *Client, approved *approval) (token stri
 // with the other's and a dot, so that revoking one ends all that came of it.
 func tokenID(parent string) string {
 	if parent == "" {
-		return randomText(16)
+		return record.RandomText(16)
 	}
-	return parent + "." + randomText(16)
+	return parent + "." + record.RandomText(16)
 }
 
 // seconds is a lifetime as the RFCs give it.

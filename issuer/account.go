@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -194,7 +195,7 @@ func (i *Issuer) connections(ctx context.Context, subject string) ([]pages.Conne
 		agreed = agreed[:0]
 		prefix := consentKey(i.config.URL, subject, "")
 		return tx.List(kindConsent, prefix, func(key string, value []byte) error {
-			c, err := decodeRecord[consent](kindConsent, value)
+			c, err := record.Decode[consent](kindConsent, value)
 			if err == nil {
 				c.clientID = key[len(prefix):]
 				agreed = append(agreed, c)

@@ -10,7 +10,15 @@ import (
 	"unicode"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// Storage kinds of requests for applications.
+const (
+	kindApplication        = "application"         // issuer, reference
+	kindApplicationPending = "application_pending" // issuer, reference: an index of those to answer
+	kindApplicationSecret  = "application_secret"  // issuer, handle
 )
 
 const (
@@ -107,7 +115,7 @@ func (i *Issuer) addApplication(ctx context.Context, a *Application) error {
 // begin makes a request of what was asked for.
 func (a *Application) begin() {
 	a.Reference, a.Status = newReference(), ApplicationPending
-	a.Received = now()
+	a.Received = record.Now()
 	a.Expiry = a.Received.Add(applicationLifetime)
 }
 
@@ -128,7 +136,7 @@ func (i *Issuer) putNewApplication(tx storage.Tx, a *Application) error {
 	key := applicationKey(i.config.URL, a.Reference)
 	return errors.Join(
 		tx.Put(kindApplicationPending, key, nil, a.Expiry),
-		putRecord(tx, kindApplication, key, a, a.Expiry),
+		record.Put(tx, kindApplication, key, a, a.Expiry),
 	)
 }
 
@@ -143,7 +151,7 @@ func (i *Issuer) answerApplication(ctx context.Context, reference string, answer
 	}
 	key := applicationKey(i.config.URL, reference)
 	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		if a, err = getRecord[Application](tx, kindApplication, key); err != nil {
+		if a, err = record.Get[Application](tx, kindApplication, key); err != nil {
 			return err
 		}
 		if a.Status != ApplicationPending {
@@ -152,12 +160,12 @@ func (i *Issuer) answerApplication(ctx context.Context, reference string, answer
 		if err := answer(tx, a); err != nil {
 			return err
 		}
-		a.Answered = now()
+		a.Answered = record.Now()
 		a.Expiry = a.Answered.Add(applicationLifetime)
 		if err := tx.Delete(kindApplicationPending, key); err != nil {
 			return err
 		}
-		return putRecord(tx, kindApplication, key, a, a.Expiry)
+		return record.Put(tx, kindApplication, key, a, a.Expiry)
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -379,7 +380,7 @@ func TestSecretLink(t *testing.T) {
 		}
 		v := f.visitor()
 		for what, link := range map[string]string{
-			"none": secretLinkPath, "an empty one": secretLinkPath + "?link=", "one made up": secretLinkPath + "?link=" + newHandle(), "no handle": secretLinkPath + "?link=x",
+			"none": secretLinkPath, "an empty one": secretLinkPath + "?link=", "one made up": secretLinkPath + "?link=" + record.NewHandle(), "no handle": secretLinkPath + "?link=x",
 		} {
 			v.get(link).expectStatus(404, what)
 		}

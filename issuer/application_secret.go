@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -31,9 +32,9 @@ type secretLink struct {
 	Expiry        time.Time `json:"expiry"`
 }
 
-func (i *Issuer) putSecretLink(tx storage.Tx, link string, record *secretLink) error {
-	key, _ := handleKey(i.config.URL, link)
-	return putRecord(tx, kindApplicationSecret, key, record, record.Expiry)
+func (i *Issuer) putSecretLink(tx storage.Tx, link string, found *secretLink) error {
+	key, _ := record.HandleKey(i.config.URL, link)
+	return record.Put(tx, kindApplicationSecret, key, found, found.Expiry)
 }
 
 // serveApplicationSecret asks before it shows the credentials (GET), since mail
@@ -91,7 +92,7 @@ func (i *Issuer) reveal(w http.ResponseWriter, r *http.Request, link string) err
 			}
 		}
 		used := *found
-		used.Used = now()
+		used.Used = record.Now()
 		return i.putSecretLink(tx, link, &used)
 	})
 	if err != nil {
@@ -114,11 +115,11 @@ var (
 // followSecretLink returns an unused link and its client. found is set with
 // errSecretLinkUsed too.
 func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink, client *Client, err error) {
-	key, ok := handleKey(i.config.URL, link)
+	key, ok := record.HandleKey(i.config.URL, link)
 	if !ok {
 		return nil, nil, storage.ErrNotFound
 	}
-	if found, err = getRecord[secretLink](tx, kindApplicationSecret, key); err != nil {
+	if found, err = record.Get[secretLink](tx, kindApplicationSecret, key); err != nil {
 		return nil, nil, err
 	}
 	if !found.Used.IsZero() {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -38,7 +39,7 @@ func (i *Issuer) Applications(ctx context.Context) ([]*Application, error) {
 	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
 		all = all[:0]
 		return tx.List(kindApplication, applicationKey(i.config.URL, ""), func(_ string, value []byte) error {
-			a, err := decodeRecord[Application](kindApplication, value)
+			a, err := record.Decode[Application](kindApplication, value)
 			if err == nil {
 				all = append(all, a)
 			}
@@ -65,7 +66,7 @@ func (i *Issuer) Application(ctx context.Context, reference string) (*Applicatio
 	}
 	var a *Application
 	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
-		a, err = getRecord[Application](tx, kindApplication, applicationKey(i.config.URL, reference))
+		a, err = record.Get[Application](tx, kindApplication, applicationKey(i.config.URL, reference))
 		return err
 	})
 	return a, err
@@ -152,8 +153,8 @@ func (i *Issuer) approveApplication(ctx context.Context, reference string, metad
 		return nil, &clientError{err}
 	}
 	var approved *Client
-	link := newHandle()
-	expiry := now().Add(secretLinkLifetime)
+	link := record.NewHandle()
+	expiry := record.Now().Add(secretLinkLifetime)
 	a, err := i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) (err error) {
 		if err := i.checkOperator(tx, by); err != nil {
 			return err

@@ -6,7 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// Storage kinds of authorizations.
+const (
+	kindAuthorization = "authorization" // issuer, authorization id
+	kindAuthorizedBy  = "authorized_by" // issuer, subject, authorization id: an index
 )
 
 // Authorization is what a person granted to a client, once. Every token that
@@ -41,7 +48,7 @@ func authorizedByKey(issuer, subject, id string) string {
 }
 
 func putAuthorization(tx storage.Tx, issuer string, a *Authorization) error {
-	if err := putRecord(tx, kindAuthorization, authorizationKey(issuer, a.ID), a, a.Expiry); err != nil {
+	if err := record.Put(tx, kindAuthorization, authorizationKey(issuer, a.ID), a, a.Expiry); err != nil {
 		return err
 	}
 	return tx.Put(kindAuthorizedBy, authorizedByKey(issuer, a.Subject, a.ID), nil, a.Expiry)
@@ -50,7 +57,7 @@ func putAuthorization(tx storage.Tx, issuer string, a *Authorization) error {
 // endAuthorization deletes an authorization and writes the revocation of its
 // access tokens, which the caller must enforce after the commit.
 func (i *Issuer) endAuthorization(tx storage.Tx, a *Authorization) (revocation, error) {
-	r := revocation{what: revokedAuthorization, id: a.ID, Before: now(), Expiry: i.lastExpiry()}
+	r := revocation{what: revokedAuthorization, id: a.ID, Before: record.Now(), Expiry: i.lastExpiry()}
 	return r, errors.Join(
 		tx.Delete(kindAuthorization, authorizationKey(i.config.URL, a.ID)),
 		tx.Delete(kindAuthorizedBy, authorizedByKey(i.config.URL, a.Subject, a.ID)),
@@ -71,7 +78,7 @@ func authorizationsOf(tx storage.Tx, issuer, subject string) ([]*Authorization, 
 	}
 	all := make([]*Authorization, 0, len(ids))
 	for _, id := range ids {
-		a, err := getRecord[Authorization](tx, kindAuthorization, authorizationKey(issuer, id))
+		a, err := record.Get[Authorization](tx, kindAuthorization, authorizationKey(issuer, id))
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 		case err != nil:
@@ -121,7 +128,7 @@ func (i *Issuer) endAuthorizations(ctx context.Context, subject string, match fu
 func (i *Issuer) endAuthorizationsOfClient(tx storage.Tx, clientID string) (ended []revocation, err error) {
 	var granted []*Authorization
 	err = tx.List(kindAuthorization, authorizationKey(i.config.URL, ""), func(_ string, value []byte) error {
-		a, err := decodeRecord[Authorization](kindAuthorization, value)
+		a, err := record.Decode[Authorization](kindAuthorization, value)
 		if err == nil && a.ClientID == clientID {
 			granted = append(granted, a)
 		}
@@ -145,7 +152,7 @@ func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*Authori
 		}
 		all = all[:0]
 		return tx.List(kindAuthorization, authorizationKey(i.config.URL, ""), func(_ string, value []byte) error {
-			a, err := decodeRecord[Authorization](kindAuthorization, value)
+			a, err := record.Decode[Authorization](kindAuthorization, value)
 			all = append(all, a)
 			return err
 		})
@@ -159,7 +166,7 @@ func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*Authori
 func (i *Issuer) RevokeAuthorization(ctx context.Context, id string) error {
 	var ended revocation
 	err := i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		a, err := getRecord[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, id))
+		a, err := record.Get[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, id))
 		if err != nil {
 			return err
 		}

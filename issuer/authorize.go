@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -76,11 +77,11 @@ func (i *Issuer) advance(w http.ResponseWriter, r *http.Request, t *transaction)
 // the browser back to the client with it. A transaction gives one code: the same
 // form sent twice gives an error page.
 func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *session, agreed bool) error {
-	code := newHandle()
-	key, _ := handleKey(i.config.URL, code)
-	record := authorizationCode{
+	code := record.NewHandle()
+	key, _ := record.HandleKey(i.config.URL, code)
+	given := authorizationCode{
 		Authorization: i.authorizationFor(q, s), RedirectURI: q.redirectURI, CodeChallenge: q.codeChallenge,
-		Expiry: now().Add(codeLifetime),
+		Expiry: record.Now().Add(codeLifetime),
 	}
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
 		if _, err := i.loadSession(tx, s.key); err != nil {
@@ -94,7 +95,7 @@ func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction
 				return err
 			}
 		}
-		return putRecord(tx, kindCode, key, record, record.Expiry)
+		return record.Put(tx, kindCode, key, given, given.Expiry)
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
@@ -103,7 +104,7 @@ func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction
 		return err
 	}
 	i.audit(r, "code_issued", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
-		slog.String("scope", q.scope.String()), slog.String("authorization_id", record.Authorization.ID))
+		slog.String("scope", q.scope.String()), slog.String("authorization_id", given.Authorization.ID))
 	return i.answer(w, r, q, url.Values{"code": {code}})
 }
 
@@ -115,9 +116,9 @@ func (i *Issuer) authorizationFor(q *authorizationRequest, s *session) Authoriza
 		lifetime = max(lifetime, i.config.RefreshTokenLifetime)
 	}
 	return Authorization{
-		ID: randomText(16), ClientID: q.client.ID, Subject: s.Subject, Scope: q.scope, Audience: q.audience,
+		ID: record.RandomText(16), ClientID: q.client.ID, Subject: s.Subject, Scope: q.scope, Audience: q.audience,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR, Nonce: q.nonce, Session: s.key, Offline: offline,
-		Created: now(), Expiry: now().Add(lifetime + codeLifetime),
+		Created: record.Now(), Expiry: record.Now().Add(lifetime + codeLifetime),
 	}
 }
 

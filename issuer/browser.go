@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 // Every browser that comes to a page gets a cookie that says nothing about
@@ -55,10 +56,10 @@ func (i *Issuer) setCookie(w http.ResponseWriter, name, value string) {
 // browser returns what tells this browser from others, giving it a cookie if it
 // has none that is ours.
 func (i *Issuer) browser(w http.ResponseWriter, r *http.Request) string {
-	if id := i.cookie(r, "browser"); len(id) == handleSize*4/3 {
+	if id := i.cookie(r, "browser"); len(id) == record.HandleLength {
 		return id
 	}
-	id := newHandle()
+	id := record.NewHandle()
 	i.setCookie(w, "browser", id)
 	return id
 }

@@ -1,10 +1,8 @@
 package issuer
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -118,15 +117,7 @@ func (h *SecretHash) UnmarshalText(text []byte) error {
 }
 
 // NewSecret makes a client secret of 256 random bits.
-func NewSecret() string { return randomText(32) }
-
-// randomText returns n random bytes in base64url. crypto/rand cannot fail: it
-// ends the process before it returns anything predictable.
-func randomText(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
+func NewSecret() string { return record.RandomText(32) }
 
 // hasSecret compares in constant time with each secret in force.
 func (c *Client) hasSecret(secret string, now time.Time) bool {

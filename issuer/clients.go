@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -75,7 +76,7 @@ func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client
 // secret, and stores nothing.
 func (i *Issuer) newClient(metadata ClientMetadata) (*Client, error) {
 	if metadata.ID == "" {
-		metadata.ID = randomText(16)
+		metadata.ID = record.RandomText(16)
 	}
 	if metadata.Type == "" {
 		metadata.Type = Confidential
@@ -84,7 +85,7 @@ func (i *Issuer) newClient(metadata ClientMetadata) (*Client, error) {
 	if err := metadata.validate(&i.config); err != nil {
 		return nil, err
 	}
-	return &Client{ClientMetadata: metadata, Created: now()}, nil
+	return &Client{ClientMetadata: metadata, Created: record.Now()}, nil
 }
 
 // insertClient writes a new client, or returns ErrClientExists.
@@ -104,7 +105,7 @@ func (i *Issuer) insertClient(tx storage.Tx, client *Client) error {
 // replaceSecrets gives the client one secret in place of all it has.
 func (c *Client) replaceSecrets() (secret string) {
 	secret = NewSecret()
-	c.Secrets = []ClientSecret{{Hash: HashSecret(secret), Created: now()}}
+	c.Secrets = []ClientSecret{{Hash: HashSecret(secret), Created: record.Now()}}
 	return secret
 }
 

@@ -5,8 +5,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
+
+// kindCode is the storage kind of codes: issuer, handle.
+const kindCode = "code"
 
 // codeLifetime is how long a client has to redeem a code (RFC 6749 §4.1.2 says
 // ten minutes at most; clients need one second).
@@ -37,11 +41,11 @@ func errCode(cause string) *Error {
 // first redemption gave. replayed is then the revocation to enforce, and refused
 // the answer: both are results of a transaction that must commit.
 func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorizationCode, replayed *revocation, refused, err error) {
-	key, ok := handleKey(i.config.URL, r.get("code"))
+	key, ok := record.HandleKey(i.config.URL, r.get("code"))
 	if !ok {
 		return nil, nil, errCode("not a code"), nil
 	}
-	code, err = getRecord[authorizationCode](tx, kindCode, key)
+	code, err = record.Get[authorizationCode](tx, kindCode, key)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, nil, errCode("unknown or expired"), nil
@@ -67,9 +71,9 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 		return nil, nil, err, nil
 	}
 	code.Redeemed = true
-	granted.Created = now()
+	granted.Created = record.Now()
 	// As long as anything it gave is good, a replay must be able to end it.
-	if err := putRecord(tx, kindCode, key, code, granted.Expiry); err != nil {
+	if err := record.Put(tx, kindCode, key, code, granted.Expiry); err != nil {
 		return nil, nil, nil, err
 	}
 	return code, nil, nil, putAuthorization(tx, i.config.URL, granted)

@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -148,7 +148,7 @@ func TestTypeConfusion(t *testing.T) {
 		"code": code, "refresh token": tokens.RefreshToken, "access token": tokens.AccessToken, "ID token": tokens.IDToken,
 		"session": v.cookies["__Host-oauth_session"], "browser": v.cookies["__Host-oauth_browser"],
 		"transaction": transaction.fields.Get(pages.FieldTransaction), "CSRF token": transaction.fields.Get(pages.FieldCSRF),
-		"secret": NewSecret(), "handle": newHandle(), "authorization": f.facts(tokens.AccessToken).AuthorizationID,
+		"secret": NewSecret(), "handle": record.NewHandle(), "authorization": f.facts(tokens.AccessToken).AuthorizationID,
 	}
 	for name, value := range values {
 		if value == "" {
@@ -278,37 +278,5 @@ func TestCodeRace(t *testing.T) {
 		}
 		f.judge(won[0].AccessToken, false, "the token of a code that was replayed")
 		expect(t, f.post("/token", refreshForm(won[0].RefreshToken), asWeb), http.StatusBadRequest, InvalidGrant)
-	}
-}
-
-// Handles are unique and their random part has no bias (RFC 6749 §10.10: 2^-128).
-func TestHandleEntropy(t *testing.T) {
-	const n = 10_000
-	seen := make(map[string]bool)
-	windows := make(map[string]bool)
-	var ones [(handleSize - handleHour) * 8]int
-	for range n {
-		handle := newHandle()
-		b, err := base64.RawURLEncoding.Strict().DecodeString(handle)
-		if err != nil || len(b) != handleSize || seen[handle] {
-			t.Fatalf("%q: %v", handle, err)
-		}
-		seen[handle] = true
-		random := b[handleHour:]
-		for at := 0; at+8 <= len(random); at += 8 {
-			window := string(random[at : at+8])
-			if windows[window] {
-				t.Fatalf("64 bits occur twice in %d handles", n)
-			}
-			windows[window] = true
-		}
-		for bit := range ones {
-			ones[bit] += int(random[bit/8]>>(bit%8)) & 1
-		}
-	}
-	for bit, count := range ones {
-		if count < n/2-300 || count > n/2+300 { // six standard deviations
-			t.Errorf("bit %d is set in %d of %d handles", bit, count, n)
-		}
 	}
 }

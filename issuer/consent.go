@@ -13,8 +13,12 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
+
+// kindConsent is the storage kind of consents: issuer, subject, client id.
+const kindConsent = "consent"
 
 // consentLifetime is how long an agreement is remembered without being renewed.
 const consentLifetime = 365 * 24 * time.Hour
@@ -35,7 +39,7 @@ func consentKey(issuer, subject, clientID string) string {
 
 func putConsent(tx storage.Tx, issuer, subject, clientID string, c *consent) error {
 	return errors.Join(
-		putRecord(tx, kindConsent, consentKey(issuer, subject, clientID), c, now().Add(consentLifetime)),
+		record.Put(tx, kindConsent, consentKey(issuer, subject, clientID), c, record.Now().Add(consentLifetime)),
 		keepClient(tx, issuer, clientID),
 	)
 }
@@ -52,7 +56,7 @@ func (i *Issuer) remembered(ctx context.Context, subject string, client *Client)
 
 // rememberedIn is remembered, inside a transaction.
 func (i *Issuer) rememberedIn(tx storage.Tx, subject string, client *Client) (*consent, error) {
-	c, err := getRecord[consent](tx, kindConsent, consentKey(i.config.URL, subject, client.ID))
+	c, err := record.Get[consent](tx, kindConsent, consentKey(i.config.URL, subject, client.ID))
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && c.Since.Before(client.Created)) {
 		return new(consent), nil
 	}
@@ -236,7 +240,7 @@ func (c *consent) add(q *authorizationRequest) {
 		}
 	}
 	if c.Since.IsZero() {
-		c.Since = now()
+		c.Since = record.Now()
 	}
-	c.LastUsed = now()
+	c.LastUsed = record.Now()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -101,6 +102,6 @@ func TestConsentOfAnEarlierClient(t *testing.T) {
 	f := newFixture(t, withPeople)
 	v := f.signedIn(f.person(fixtureProfile))
 	v.code("scope", "openid read write")
-	f.reconfigure(func(c *Client) { c.Created = now().Add(2e9) })
+	f.reconfigure(func(c *Client) { c.Created = record.Now().Add(2e9) })
 	v.authorize(authorization()).expectPage(pages.ActionAllow, "consent was for the client of before")
 }

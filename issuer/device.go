@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -188,7 +189,7 @@ func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *Client
 				return err
 			}
 		}
-		return putRecord(tx, kindDevice, key, decision, q.lasts())
+		return record.Put(tx, kindDevice, key, decision, q.lasts())
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		return errForged

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 // deviceResponse is that of RFC 8628 §3.2. interval is always there: some clients
@@ -41,8 +43,8 @@ func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*d
 		return nil, refuse(UnauthorizedClient, "this client is not registered for the grant type %s", grantTypeDeviceCode)
 	}
 	q := deviceRequest{
-		ID: randomText(16), ClientID: client.ID, Address: i.config.ClientIP(r),
-		Requested: now(), Expiry: now().Add(deviceLifetime),
+		ID: record.RandomText(16), ClientID: client.ID, Address: i.config.ClientIP(r),
+		Requested: record.Now(), Expiry: record.Now().Add(deviceLifetime),
 	}
 	if q.Scope, err = grantableScope(f.get("scope"), client); err != nil {
 		return nil, err

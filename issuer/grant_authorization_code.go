@@ -3,6 +3,7 @@ package issuer
 import (
 	"log/slog"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -30,7 +31,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 			return err
 		}
 		if refreshToken = ""; i.givesRefreshToken(r.client, granted) {
-			refreshToken = newHandle()
+			refreshToken = record.NewHandle()
 			return i.putRefreshToken(tx, refreshToken, granted)
 		}
 		return nil

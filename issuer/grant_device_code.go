@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -53,7 +54,7 @@ func errDeviceCode(cause string) *Error {
 
 func (i *Issuer) decisionOn(r *tokenRequest, q deviceRequest) (decision *deviceDecision, err error) {
 	err = i.state.Storage.View(r.Context(), func(tx storage.Tx) error {
-		decision, err = getRecord[deviceDecision](tx, kindDevice, deviceKey(i.config.URL, q.ID))
+		decision, err = record.Get[deviceDecision](tx, kindDevice, deviceKey(i.config.URL, q.ID))
 		return err
 	})
 	return decision, err
@@ -65,7 +66,7 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q deviceRequest) (*approval, erro
 	var refreshToken string
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
 		key := deviceKey(i.config.URL, q.ID)
-		decision, err := getRecord[deviceDecision](tx, kindDevice, key)
+		decision, err := record.Get[deviceDecision](tx, kindDevice, key)
 		if err != nil {
 			return err
 		}
@@ -77,15 +78,15 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q deviceRequest) (*approval, erro
 			return err
 		}
 		decision.Redeemed = true
-		granted.Created = now()
+		granted.Created = record.Now()
 		if refreshToken = ""; i.givesRefreshToken(r.client, granted) {
-			refreshToken = newHandle()
+			refreshToken = record.NewHandle()
 			if err := i.putRefreshToken(tx, refreshToken, granted); err != nil {
 				return err
 			}
 		}
 		return errors.Join(
-			putRecord(tx, kindDevice, key, decision, q.lasts()),
+			record.Put(tx, kindDevice, key, decision, q.lasts()),
 			putAuthorization(tx, i.config.URL, granted))
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -42,7 +43,7 @@ func (i *Issuer) mintIDToken(ctx context.Context, client *Client, approved *appr
 	if err != nil {
 		return "", err
 	}
-	issued := now()
+	issued := record.Now()
 	claims, err := json.Marshal(idTokenClaims{
 		Issuer: i.config.URL, Subject: a.Subject, Audience: client.ID,
 		Expiry: issued.Add(i.config.AccessTokenLifetime).Unix(), IssuedAt: issued.Unix(),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 // pageError is a refusal that a person sees, because there is no client to tell
@@ -51,7 +52,7 @@ func asPageError(err error) *pageError {
 // showError answers with an error page. Its correlation id is in the log too.
 func (i *Issuer) showError(w http.ResponseWriter, r *http.Request, err error) {
 	page := asPageError(err)
-	id := randomText(6)
+	id := record.RandomText(6)
 	level := slog.LevelDebug
 	if page.status >= http.StatusInternalServerError {
 		level = slog.LevelError

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -78,7 +79,7 @@ func (i *Issuer) endEverything(tx storage.Tx, subject string) ([]revocation, err
 	if err != nil {
 		return nil, err
 	}
-	ended := []revocation{{what: revokedSubject, id: subject, Before: now(), Expiry: i.lastExpiry()}}
+	ended := []revocation{{what: revokedSubject, id: subject, Before: record.Now(), Expiry: i.lastExpiry()}}
 	err = putRevocation(tx, issuer, ended[0])
 	for _, a := range all {
 		r, failed := i.endAuthorization(tx, a)

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
+
+// kindRefreshToken is the storage kind of refresh tokens: issuer, handle.
+const kindRefreshToken = "refresh_token"
 
 // refreshToken is one link of a chain: each is used once and has one successor.
 // What it is good for stands in the authorization that it belongs to; a chain
@@ -27,12 +31,12 @@ func errRefreshToken(cause string) *Error {
 // putRefreshToken writes a refresh token that dies unused after the idle
 // lifetime, and with its authorization at the latest.
 func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *Authorization) error {
-	expiry := now().Add(i.config.RefreshTokenIdleLifetime)
+	expiry := record.Now().Add(i.config.RefreshTokenIdleLifetime)
 	if expiry.After(a.Expiry) {
 		expiry = a.Expiry
 	}
-	key, _ := handleKey(i.config.URL, handle)
-	return putRecord(tx, kindRefreshToken, key, refreshToken{AuthorizationID: a.ID}, expiry)
+	key, _ := record.HandleKey(i.config.URL, handle)
+	return record.Put(tx, kindRefreshToken, key, refreshToken{AuthorizationID: a.ID}, expiry)
 }
 
 // rotate exchanges a refresh token for its successor. It checks everything
@@ -41,7 +45,7 @@ func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *Authorization)
 // commit.
 func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, successor string, stolen *revocation, refused, err error) {
 	presented := r.get("refresh_token")
-	key, ok := handleKey(i.config.URL, presented)
+	key, ok := record.HandleKey(i.config.URL, presented)
 	if !ok {
 		return nil, "", nil, errRefreshToken("not a refresh token"), nil
 	}
@@ -69,7 +73,7 @@ func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, succe
 	token.Used = time.Now().UTC()
 	successor = i.realm.seal.successorOf(presented, token.Used)
 	return a, successor, nil, nil, errors.Join(
-		putRecord(tx, kindRefreshToken, key, token, a.Expiry), // kept, to recognize a replay
+		record.Put(tx, kindRefreshToken, key, token, a.Expiry), // kept, to recognize a replay
 		i.putRefreshToken(tx, successor, a),
 	)
 }
@@ -81,8 +85,8 @@ func (i *Issuer) isRepeat(tx storage.Tx, token *refreshToken, presented string) 
 	if time.Since(token.Used) >= i.config.RefreshTokenGrace {
 		return false, nil
 	}
-	key, _ := handleKey(i.config.URL, i.realm.seal.successorOf(presented, token.Used))
-	next, err := getRecord[refreshToken](tx, kindRefreshToken, key)
+	key, _ := record.HandleKey(i.config.URL, i.realm.seal.successorOf(presented, token.Used))
+	next, err := record.Get[refreshToken](tx, kindRefreshToken, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
@@ -91,9 +95,9 @@ func (i *Issuer) isRepeat(tx storage.Tx, token *refreshToken, presented string) 
 
 // findRefreshToken returns a refresh token of the client and its authorization.
 func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *Client) (token *refreshToken, a *Authorization, refused, err error) {
-	token, err = getRecord[refreshToken](tx, kindRefreshToken, key)
+	token, err = record.Get[refreshToken](tx, kindRefreshToken, key)
 	if err == nil {
-		a, err = getRecord[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, token.AuthorizationID))
+		a, err = record.Get[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, token.AuthorizationID))
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):

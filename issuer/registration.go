@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -178,10 +179,10 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) (*registration
 func (i *Issuer) newRegistered(accepted *selfDescription) (client *Client, secret, accessToken string, err error) {
 	accessToken = NewSecret()
 	client = &Client{
-		ClientMetadata: ClientMetadata{ID: randomText(16), Type: accepted.clientType(), Resources: i.config.Registration.Resources},
-		Created:        now(),
+		ClientMetadata: ClientMetadata{ID: record.RandomText(16), Type: accepted.clientType(), Resources: i.config.Registration.Resources},
+		Created:        record.Now(),
 		Registration: &Registration{
-			Token: HashSecret(accessToken), AuthMethod: accepted.authMethod, UnusedUntil: now().Add(unusedLifetime),
+			Token: HashSecret(accessToken), AuthMethod: accepted.authMethod, UnusedUntil: record.Now().Add(unusedLifetime),
 		},
 	}
 	accepted.describe(&client.ClientMetadata)

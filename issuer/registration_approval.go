@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -65,7 +66,7 @@ func (i *Issuer) enableRegistered(tx storage.Tx, a *Application, decided ClientM
 		return nil, &clientError{errors.New("the client registered itself and has its credentials: its client_id and client type stay")}
 	}
 	client.ClientMetadata = decided
-	client.Registration.Approved, client.Registration.UnusedUntil = now(), time.Time{}
+	client.Registration.Approved, client.Registration.UnusedUntil = record.Now(), time.Time{}
 	return client, errors.Join(
 		tx.Delete(kindUnused, clientKey(i.config.URL, client.ID)),
 		putClient(tx, i.config.URL, client),

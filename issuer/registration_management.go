@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -109,7 +110,7 @@ func (i *Issuer) updateRegistered(w http.ResponseWriter, r *http.Request, id, ac
 			return err
 		}
 		accepted.describe(&client.ClientMetadata)
-		client.Registration.AuthMethod, client.Registration.Changed = accepted.authMethod, now()
+		client.Registration.AuthMethod, client.Registration.Changed = accepted.authMethod, record.Now()
 		if err := client.validate(&i.config); err != nil {
 			return refuse(InvalidClientMetadata, "this server cannot have such a client").because(err)
 		}

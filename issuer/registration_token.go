@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -52,11 +53,11 @@ func (i *Issuer) CreateRegistrationToken(ctx context.Context, uses int, lifetime
 	case lifetime < time.Minute || lifetime > maxRegistrationTokenLifetime:
 		return "", nil, fmt.Errorf("lifetime: want %s to %s", time.Minute, maxRegistrationTokenLifetime)
 	}
-	token = newHandle()
-	key, _ := handleKey(i.config.URL, token)
-	made = &RegistrationToken{ID: rand.Text()[:12], Uses: uses, Created: now(), Expiry: now().Add(lifetime)}
+	token = record.NewHandle()
+	key, _ := record.HandleKey(i.config.URL, token)
+	made = &RegistrationToken{ID: rand.Text()[:12], Uses: uses, Created: record.Now(), Expiry: record.Now().Add(lifetime)}
 	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		return putRecord(tx, kindRegistrationToken, key, made, made.Expiry)
+		return record.Put(tx, kindRegistrationToken, key, made, made.Expiry)
 	})
 	if err != nil {
 		return "", nil, err
@@ -97,7 +98,7 @@ func (i *Issuer) RemoveRegistrationToken(ctx context.Context, id string) error {
 
 func (i *Issuer) eachRegistrationToken(tx storage.Tx, visit func(key string, token *RegistrationToken)) error {
 	return tx.List(kindRegistrationToken, i.config.URL+" ", func(key string, value []byte) error {
-		token, err := decodeRecord[RegistrationToken](kindRegistrationToken, value)
+		token, err := record.Decode[RegistrationToken](kindRegistrationToken, value)
 		if err == nil {
 			visit(key, token)
 		}
@@ -117,12 +118,12 @@ func (i *Issuer) initialToken(r *http.Request) (key string, err error) {
 	if err != nil {
 		return "", err
 	}
-	key, ok := handleKey(i.config.URL, token)
+	key, ok := record.HandleKey(i.config.URL, token)
 	if !ok {
 		return "", errInitialToken("not an initial access token")
 	}
 	err = i.state.Storage.View(r.Context(), func(tx storage.Tx) error {
-		_, err := getRecord[RegistrationToken](tx, kindRegistrationToken, key)
+		_, err := record.Get[RegistrationToken](tx, kindRegistrationToken, key)
 		return err
 	})
 	if errors.Is(err, storage.ErrNotFound) {
@@ -137,7 +138,7 @@ func (i *Issuer) useInitialToken(tx storage.Tx, key string) error {
 	if key == "" {
 		return nil
 	}
-	token, err := getRecord[RegistrationToken](tx, kindRegistrationToken, key)
+	token, err := record.Get[RegistrationToken](tx, kindRegistrationToken, key)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return errInitialToken("used meanwhile")
@@ -147,7 +148,7 @@ func (i *Issuer) useInitialToken(tx storage.Tx, key string) error {
 	if token.Uses--; token.Uses <= 0 {
 		return tx.Delete(kindRegistrationToken, key)
 	}
-	return putRecord(tx, kindRegistrationToken, key, token, token.Expiry)
+	return record.Put(tx, kindRegistrationToken, key, token, token.Expiry)
 }
 
 // errInitialToken is the answer to every initial access token that is not good.

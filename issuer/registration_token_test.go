@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -72,7 +73,7 @@ func TestInitialAccessTokenRefused(t *testing.T) {
 		"empty":                     withHeader("Authorization", "Bearer "),
 		"without its scheme":        withHeader("Authorization", good),
 		"in Basic":                  withBasic("svc", svcSecret),
-		"forged":                    withBearer(newHandle()),
+		"forged":                    withBearer(record.NewHandle()),
 		"cut":                       withBearer(good[:len(good)-1]),
 		"padded":                    withBearer(good + "="),
 		"changed":                   withBearer(strings.Repeat("A", len(good))),

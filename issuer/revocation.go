@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -49,7 +50,7 @@ func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
 // with it the whole chain and its access tokens (RFC 7009 §2.1). What is not a
 // refresh token of the client is as good as revoked.
 func (i *Issuer) revokeRefreshToken(r *http.Request, client *Client, token string) error {
-	key, ok := handleKey(i.config.URL, token)
+	key, ok := record.HandleKey(i.config.URL, token)
 	if !ok {
 		return nil
 	}

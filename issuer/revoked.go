@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -141,7 +142,7 @@ func (i *Issuer) revoke(ctx context.Context, r revocation, also func(storage.Tx)
 		return err
 	}
 	// Until now, whoever asked found things as they were before.
-	if committed := now(); r.Before.Before(committed) {
+	if committed := record.Now(); r.Before.Before(committed) {
 		r.Before = committed
 	}
 	i.enforce(r)
@@ -167,23 +168,20 @@ func (i *Issuer) enforce(committed ...revocation) {
 
 // revokeToken ends one token.
 func revokeToken(token *introspect.Token) revocation {
-	return revocation{what: revokedToken, id: token.ID, Before: now(), Expiry: token.Expiry.Add(margin)}
+	return revocation{what: revokedToken, id: token.ID, Before: record.Now(), Expiry: token.Expiry.Add(margin)}
 }
 
 // revokeClient ends the tokens a client holds.
 func (i *Issuer) revokeClient(id string) revocation {
-	return revocation{what: revokedClient, id: id, Before: now(), Expiry: i.lastExpiry()}
+	return revocation{what: revokedClient, id: id, Before: record.Now(), Expiry: i.lastExpiry()}
 }
 
 // lastExpiry is when every access token that is out now will have expired.
-func (i *Issuer) lastExpiry() time.Time { return now().Add(i.realm.keys.MaxLifetime() + margin) }
+func (i *Issuer) lastExpiry() time.Time { return record.Now().Add(i.realm.keys.MaxLifetime() + margin) }
 
 // margin is how long a revocation is kept after the tokens it ends, in case the
 // clock is set back by a little.
 const margin = time.Minute
-
-// now is the time in records: to the second, as in tokens.
-func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
 // RevokeToken ends an access token of this issuer. It returns an error that is
 // introspect.ErrInactive if it is not one that is in force.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -110,10 +111,7 @@ func (s *sealer) csrfToken(form, browser, session string) string {
 func (s *sealer) successorOf(refreshToken string, used time.Time) string {
 	mac := hmac.New(sha256.New, s.successor)
 	mac.Write([]byte(refreshToken))
-	var b [handleSize]byte
-	putHour(b[:handleHour], used)
-	copy(b[handleHour:], mac.Sum(nil)) // 240 of its 256 bits
-	return base64.RawURLEncoding.EncodeToString(b[:])
+	return record.HandleOf(used, mac.Sum(nil)) // of its 256 bits, 240
 }
 
 func macText(key []byte, parts ...string) string {

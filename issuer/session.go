@@ -6,8 +6,15 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
+)
+
+// Storage kinds of sessions.
+const (
+	kindSession   = "session"    // issuer, handle
+	kindSessionOf = "session_of" // issuer, subject, session key: an index
 )
 
 // session is a browser in which a person has signed in. One sign-in serves all
@@ -40,7 +47,7 @@ func sessionOfKey(issuer, subject, key string) string { return issuer + " " + su
 // cookie, one that is malformed, expired or ended, or a person who was removed,
 // disabled, or has a new password since.
 func (i *Issuer) session(r *http.Request) (*session, error) {
-	key, ok := handleKey(i.config.URL, i.cookie(r, "session"))
+	key, ok := record.HandleKey(i.config.URL, i.cookie(r, "session"))
 	if !ok {
 		return nil, nil
 	}
@@ -57,7 +64,7 @@ func (i *Issuer) session(r *http.Request) (*session, error) {
 
 // loadSession returns a session that is in force, or storage.ErrNotFound.
 func (i *Issuer) loadSession(tx storage.Tx, key string) (*session, error) {
-	s, err := getRecord[session](tx, kindSession, key)
+	s, err := record.Get[session](tx, kindSession, key)
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +85,14 @@ func (i *Issuer) loadSession(tx storage.Tx, key string) (*session, error) {
 // name. The error is users.ErrWrongPassword or storage.ErrNotFound if the person
 // has another password, is disabled or gone since they were authenticated.
 func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *session, browser string, err error) {
-	handle := newHandle()
-	key, _ := handleKey(i.config.URL, handle)
+	handle := record.NewHandle()
+	key, _ := record.HandleKey(i.config.URL, handle)
 	s = &session{
 		Subject: user.ID, AuthTime: time.Now().UTC(), AMR: amr, ACR: acr,
 		Browser: loggable(r.UserAgent()), Address: i.config.ClientIP(r),
-		Expiry: now().Add(i.config.SessionLifetime), key: key, user: user,
+		Expiry: record.Now().Add(i.config.SessionLifetime), key: key, user: user,
 	}
-	previous, had := handleKey(i.config.URL, i.cookie(r, "session"))
+	previous, had := record.HandleKey(i.config.URL, i.cookie(r, "session"))
 	var ended []revocation
 	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
 		// The password was proven some time ago, as hashing takes it.
@@ -99,7 +106,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 				return err
 			}
 		}
-		if err := putRecord(tx, kindSession, key, s, s.Expiry); err != nil {
+		if err := record.Put(tx, kindSession, key, s, s.Expiry); err != nil {
 			return err
 		}
 		return tx.Put(kindSessionOf, sessionOfKey(i.config.URL, s.Subject, key), nil, s.Expiry)
@@ -108,7 +115,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 		return nil, "", err
 	}
 	i.enforce(ended...)
-	browser = newHandle()
+	browser = record.NewHandle()
 	i.setCookie(w, "session", handle)
 	i.setCookie(w, "browser", browser)
 	return s, browser, nil
@@ -118,7 +125,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 // over to the new one, if it is the same person who signed in again; if it is
 // another one, the first has signed out.
 func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (ended []revocation, err error) {
-	old, err := getRecord[session](tx, kindSession, previous)
+	old, err := record.Get[session](tx, kindSession, previous)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
 	}
@@ -145,7 +152,7 @@ func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (
 
 // deleteSession deletes the session with that key, if there is one.
 func (i *Issuer) deleteSession(tx storage.Tx, key string) error {
-	s, err := getRecord[session](tx, kindSession, key)
+	s, err := record.Get[session](tx, kindSession, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
@@ -222,7 +229,7 @@ func (i *Issuer) checkStillGranted(tx storage.Tx, a *Authorization, client *Clie
 	case err != nil:
 		return err
 	}
-	agreed, err := getRecord[consent](tx, kindConsent, consentKey(i.config.URL, a.Subject, client.ID))
+	agreed, err := record.Get[consent](tx, kindConsent, consentKey(i.config.URL, a.Subject, client.ID))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return takenBack

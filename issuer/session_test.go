@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -17,7 +18,7 @@ func TestSessionFixation(t *testing.T) {
 	f := newFixture(t, withPeople)
 	f.personWithPassword(fixtureProfile, alicePassword)
 	v := f.visitor()
-	planted := newHandle()
+	planted := record.NewHandle()
 	v.cookies["__Host-oauth_session"] = planted
 	v.get("/account").press(pages.ActionLogin, "username", "alice", "password", alicePassword).expectStatus(http.StatusSeeOther, "sign in")
 	first := v.cookies["__Host-oauth_session"]
@@ -61,7 +62,7 @@ func TestMalformedCookies(t *testing.T) {
 		"two of one name":               {name + good + "; " + name + "x"},
 		"two of one name, reversed":     {name + "x; " + name + good},
 		"two of one name, both good":    {name + good + "; " + name + good},
-		"in two headers":                {name + good, name + newHandle()},
+		"in two headers":                {name + good, name + record.NewHandle()},
 		"another name":                  {"oauth_session=" + good},
 		"another case":                  {"__host-oauth_session=" + good},
 		"empty":                         {name},
@@ -73,7 +74,7 @@ func TestMalformedCookies(t *testing.T) {
 		"JSON":                          {name + `{"sub":"alice"}`},
 		"SQL":                           {name + "' OR 1=1 --"},
 		"a path":                        {name + "../../etc/passwd"},
-		"a random one of the same form": {name + newHandle()},
+		"a random one of the same form": {name + record.NewHandle()},
 	} {
 		if signedIn(header...) {
 			t.Errorf("%s: signed in", attack)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 // grant is one way to get a token. What every grant must do (read the form,
@@ -109,7 +110,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, 
 	if err != nil {
 		return nil, err
 	}
-	received := now()
+	received := record.Now()
 	// 2. By whom?
 	grantType := unquoted(f.get("grant_type"))
 	client, presented, err := i.authenticateFor(grantType, r, f)

@@ -5,7 +5,11 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
+
+// kindSpent is the storage kind of forms that were answered: issuer, transaction.
+const kindSpent = "spent"
 
 // transactionLifetime is how long a person may take to sign in and decide.
 const transactionLifetime = time.Hour
@@ -34,7 +38,7 @@ const (
 
 func (i *Issuer) newTransaction(purpose, query, browser string) *transaction {
 	// To the nanosecond: a sign-in counts as new if it is later than this.
-	return &transaction{ID: randomText(16), Purpose: purpose, Query: query, Browser: browser, Started: time.Now().UTC()}
+	return &transaction{ID: record.RandomText(16), Purpose: purpose, Query: query, Browser: browser, Started: time.Now().UTC()}
 }
 
 // sealed is the transaction as it travels.

@@ -1,4 +1,4 @@
-package issuer
+package record
 
 import (
 	"crypto/rand"
@@ -23,11 +23,24 @@ const (
 	handleSize = 33
 )
 
-// newHandle makes a handle.
-func newHandle() string {
+// HandleLength is the length of a handle in characters.
+const HandleLength = handleSize * 4 / 3
+
+// NewHandle makes a handle.
+func NewHandle() string {
+	random := make([]byte, handleSize-handleHour)
+	_, _ = rand.Read(random)
+	return HandleOf(time.Now(), random)
+}
+
+// HandleOf makes a handle of a time and at least 30 bytes, of which it takes the
+// first 30. It is as good a handle as they are random.
+func HandleOf(made time.Time, random []byte) string {
 	var b [handleSize]byte
-	putHour(b[:handleHour], time.Now())
-	_, _ = rand.Read(b[handleHour:])
+	putHour(b[:handleHour], made)
+	if copy(b[handleHour:], random) < handleSize-handleHour {
+		panic("a handle of too few random bytes")
+	}
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
@@ -37,14 +50,22 @@ func putHour(b []byte, t time.Time) {
 	copy(b, full[8-handleHour:])
 }
 
-// handleKey is the storage key of the record that a handle finds. It is
+// HandleKey is the storage key of the record that a handle finds. It is
 // text, because records refer to it. ok is false when the handle cannot be one:
 // then nothing needs to be looked up.
-func handleKey(issuer, handle string) (key string, ok bool) {
+func HandleKey(issuer, handle string) (key string, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(handle)
 	if err != nil || len(b) != handleSize || base64.RawURLEncoding.EncodedLen(handleSize) != len(handle) {
 		return "", false
 	}
 	sum := sha256.Sum256([]byte(handle))
 	return issuer + " " + hex.EncodeToString(b[:handleHour]) + base64.RawURLEncoding.EncodeToString(sum[:]), true
+}
+
+// RandomText returns n random bytes in base64url. crypto/rand cannot fail: it
+// ends the process before it returns anything predictable.
+func RandomText(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
 }

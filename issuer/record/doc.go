@@ -1,0 +1,6 @@
+// Package record is how the issuer keeps things: values in JSON over package
+// storage, found by an id or by the hash of a handle.
+//
+//	record.go  typed records, and the time in them
+//	handle.go  what codes, refresh tokens and cookies are (RFC 6749 §10.10)
+package record
