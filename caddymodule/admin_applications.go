@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 )
 
 // approvalAnswer is the client that an approval made, with the link at which the
@@ -29,7 +30,7 @@ func showApplication(r *adminRequest) (any, error) {
 }
 
 func approveApplication(r *adminRequest) (any, error) {
-	var adjust issuer.ClientMetadata
+	var adjust clients.Metadata
 	if err := r.decode(&adjust); err != nil {
 		return nil, err
 	}

@@ -5,22 +5,22 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 )
 
 // clientAnswer describes a client with the names of RFC 7591 §3.2.1. The secret
 // is there only when it was just made.
 type clientAnswer struct {
-	issuer.ClientMetadata
+	clients.Metadata
 	Secret    string    `json:"client_secret,omitempty"`
 	Created   time.Time `json:"created,omitzero"`
 	Declared  bool      `json:"declared,omitempty"`
 	SecretsIn int       `json:"secrets_in_force,omitempty"`
 }
 
-func describeClient(client *issuer.Client, secret string) clientAnswer {
+func describeClient(client *clients.Client, secret string) clientAnswer {
 	return clientAnswer{
-		ClientMetadata: client.ClientMetadata, Secret: secret, Created: client.Created,
+		Metadata: client.Metadata, Secret: secret, Created: client.Created,
 		Declared: client.Declared, SecretsIn: client.SecretsInForce(time.Now()),
 	}
 }
@@ -35,7 +35,7 @@ func listClients(r *adminRequest) (any, error) {
 }
 
 func addClient(r *adminRequest) (any, error) {
-	var metadata issuer.ClientMetadata
+	var metadata clients.Metadata
 	if err := r.decode(&metadata); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 )
 
 // application is "caddy oauth application".
@@ -86,7 +87,7 @@ func printApplication(w *tabwriter.Writer, a *issuer.Application) {
 }
 
 func (c *command) applicationApprove() *cobra.Command {
-	var adjust issuer.ClientMetadata
+	var adjust clients.Metadata
 	var scopes []string
 	cmd := &cobra.Command{
 		Use:   "approve <reference> [flags]",

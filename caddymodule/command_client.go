@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 )
 
 // client is "caddy oauth client".
@@ -21,7 +21,7 @@ func (c *command) client() *cobra.Command {
 }
 
 func (c *command) clientAdd() *cobra.Command {
-	var metadata issuer.ClientMetadata
+	var metadata clients.Metadata
 	var scopes []string
 	cmd := &cobra.Command{
 		Use:   "add --name <name> [flags]",
@@ -48,7 +48,7 @@ can have tokens for whatever the issuer protects.`,
 	flags := cmd.Flags()
 	flags.StringVar(&metadata.Name, "name", "", "name of the client, for people")
 	flags.StringVar(&metadata.ID, "id", "", "client_id; random if left out")
-	flags.StringVar(&metadata.Type, "type", issuer.Confidential, "confidential (has a secret) or public")
+	flags.StringVar(&metadata.Type, "type", clients.Confidential, "confidential (has a secret) or public")
 	flags.StringArrayVar(&metadata.GrantTypes, "grant", nil, "grant type the client may use (repeatable): client_credentials, authorization_code, refresh_token, device_code, token_exchange")
 	flags.StringArrayVar(&metadata.RedirectURIs, "redirect-uri", nil, "redirect URI (repeatable)")
 	flags.StringArrayVar(&metadata.PostLogoutRedirectURIs, "post-logout-redirect-uri", nil, "where the browser may go after signing out (repeatable)")

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 )
 
@@ -76,8 +76,8 @@ func (c *command) secret() *cobra.Command {
 		Short: "Makes a client secret and its hash, for a client declared in the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secret := issuer.NewSecret()
-			hash, err := issuer.HashSecret(secret).MarshalText()
+			secret := clients.NewSecret()
+			hash, err := clients.HashSecret(secret).MarshalText()
 			if err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 )
 
 // canary stands in every secret that the tests make up, so that one search of a
@@ -96,7 +96,7 @@ func freeAddress(t testing.TB) string {
 // caddyfile fills in a test's Caddyfile: its names in capitals, and global
 // options that keep the server to itself.
 func (s *server) caddyfile(text string) string {
-	hash, err := issuer.HashSecret(appSecret).MarshalText()
+	hash, err := clients.HashSecret(appSecret).MarshalText()
 	if err != nil {
 		s.t.Fatal(err)
 	}

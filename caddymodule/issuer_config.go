@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 )
 
@@ -185,33 +186,33 @@ func (c *IssuerConfig) issuerConfig(logger *slog.Logger, resources func() []stri
 	return config, nil
 }
 
-func (c *ClientConfig) client() (issuer.Client, error) {
-	client := issuer.Client{ClientMetadata: issuer.ClientMetadata{
-		ID: c.ID, Name: c.Name, Type: issuer.Confidential,
+func (c *ClientConfig) client() (clients.Client, error) {
+	client := clients.Client{Metadata: clients.Metadata{
+		ID: c.ID, Name: c.Name, Type: clients.Confidential,
 		GrantTypes: c.GrantTypes, Scope: c.Scopes, Resources: c.Resources,
 		RedirectURIs: c.RedirectURIs, PostLogoutRedirectURIs: c.PostLogoutRedirectURIs,
 		PKCEOptional: c.PKCEOptional, ShortCodeVerifier: c.ShortCodeVerifier, RefreshTokenAlways: c.RefreshTokenAlways, Impersonation: c.Impersonation,
 	}}
 	if c.Public {
-		client.Type = issuer.Public
+		client.Type = clients.Public
 	}
 	if c.SecretHash != "" {
 		text, err := caddy.NewReplacer().ReplaceOrErr(c.SecretHash, true, true)
 		if err != nil {
 			return client, fmt.Errorf("secret_hash: %w", err)
 		}
-		var hash issuer.SecretHash
+		var hash clients.SecretHash
 		if err := hash.UnmarshalText([]byte(text)); err != nil {
 			return client, fmt.Errorf("secret_hash: %w", err)
 		}
-		client.Secrets = append(client.Secrets, issuer.ClientSecret{Hash: hash})
+		client.Secrets = append(client.Secrets, clients.Secret{Hash: hash})
 	}
 	if c.Secret != "" {
 		secret, err := caddy.NewReplacer().ReplaceOrErr(c.Secret, true, true)
 		if err != nil {
 			return client, fmt.Errorf("secret: %w", err)
 		}
-		client.Secrets = append(client.Secrets, issuer.ClientSecret{Hash: issuer.HashSecret(secret)})
+		client.Secrets = append(client.Secrets, clients.Secret{Hash: clients.HashSecret(secret)})
 	}
 	return client, nil
 }

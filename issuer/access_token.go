@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
@@ -15,14 +17,14 @@ const typeAccessToken = "at+jwt"
 // accessTokenClaims are those of RFC 9068 §2.2. None of the required ones can
 // be left out: they have no omitempty.
 type accessTokenClaims struct {
-	Issuer   string   `json:"iss"`
-	Subject  string   `json:"sub"`
-	Audience audience `json:"aud"`
-	ClientID string   `json:"client_id"`
-	Scope    Scope    `json:"scope,omitempty"`
-	Expiry   int64    `json:"exp"`
-	IssuedAt int64    `json:"iat"`
-	ID       string   `json:"jti"`
+	Issuer   string      `json:"iss"`
+	Subject  string      `json:"sub"`
+	Audience audience    `json:"aud"`
+	ClientID string      `json:"client_id"`
+	Scope    oauth.Scope `json:"scope,omitempty"`
+	Expiry   int64       `json:"exp"`
+	IssuedAt int64       `json:"iat"`
+	ID       string      `json:"jti"`
 
 	AuthorizationID string            `json:"authorization_id,omitempty"`
 	Actor           *introspect.Actor `json:"act,omitempty"` // RFC 8693 §4.1
@@ -46,19 +48,19 @@ func (a audience) MarshalJSON() ([]byte, error) {
 }
 
 // mintAccessToken signs what was approved.
-func (i *Issuer) mintAccessToken(client *Client, approved *approval) (token string, lifetime time.Duration, err error) {
+func (i *Issuer) mintAccessToken(client *clients.Client, approved *approval) (token string, lifetime time.Duration, err error) {
 	issued := approved.issued
 	lifetime = i.config.AccessTokenLifetime
 	if !approved.notAfter.IsZero() {
 		lifetime = min(lifetime, approved.notAfter.Sub(issued).Truncate(time.Second))
 	}
 	if lifetime <= 0 {
-		return "", 0, refuse(InvalidRequest, "a token that was presented is about to expire; nothing can be given for it")
+		return "", 0, oauth.Refuse(oauth.InvalidRequest, "a token that was presented is about to expire; nothing can be given for it")
 	}
 	if len(approved.audience) == 0 {
 		// The last place to notice: a token without aud is good at every gate
 		// that forgets to look.
-		return "", 0, refuse(InvalidTarget, "the token would be for nobody")
+		return "", 0, oauth.Refuse(oauth.InvalidTarget, "the token would be for nobody")
 	}
 	claims, err := json.Marshal(accessTokenClaims{
 		Issuer: i.config.URL, Subject: approved.subject, Audience: approved.audience,

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -33,7 +35,7 @@ func (i *Issuer) serveAccount(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return i.showAccount(w, r, http.StatusOK, s, accountNotice(r.URL.Query().Get("done")), "")
 	}
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return err
 	}
@@ -53,9 +55,9 @@ func accountNotice(done string) pages.AccountNotice {
 }
 
 // changeAccount does what a button of the page asks for.
-func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request, s *session, f form) error {
+func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request, s *session, f oauth.Form) error {
 	var notice pages.AccountNotice
-	switch f.get(pages.FieldAction) {
+	switch f.Get(pages.FieldAction) {
 	case pages.ActionLogout:
 		if err := i.endSession(r.Context(), s.Subject, s.key); err != nil {
 			return err
@@ -67,7 +69,7 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request, s *sessio
 		return i.changePassword(w, r, s, f)
 	case pages.ActionEndSession:
 		notice = pages.NoticeSessionEnded
-		if err := i.endSessionsOf(r.Context(), s, func(other *session) bool { return sessionID(other) == f.get(pages.FieldSession) }); err != nil {
+		if err := i.endSessionsOf(r.Context(), s, func(other *session) bool { return sessionID(other) == f.Get(pages.FieldSession) }); err != nil {
 			return err
 		}
 	case pages.ActionEndOtherSessions:
@@ -77,23 +79,23 @@ func (i *Issuer) changeAccount(w http.ResponseWriter, r *http.Request, s *sessio
 		}
 	case pages.ActionDisconnect:
 		notice = pages.NoticeDisconnected
-		if err := i.Disconnect(r.Context(), s.Subject, f.get(pages.FieldConnection)); err != nil {
+		if err := i.Disconnect(r.Context(), s.Subject, f.Get(pages.FieldConnection)); err != nil {
 			return err
 		}
 	default:
-		return refuse(InvalidRequest, "the form asks for nothing")
+		return oauth.Refuse(oauth.InvalidRequest, "the form asks for nothing")
 	}
-	i.audit(r, "account_changed", slog.String("subject", s.Subject), slog.String("change", string(notice)))
+	i.trail.Record(r, "account_changed", slog.String("subject", s.Subject), slog.String("change", string(notice)))
 	redirect(w, i.path("/account")+"?done="+string(notice))
 	return nil
 }
 
 // changePassword sets a new password, which ends every session and everything
 // granted before; the browser that did it is signed in again.
-func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, s *session, f form) error {
-	proven, err := i.realm.users.Authenticate(r.Context(), s.user.Username, f.get(pages.FieldPassword), i.config.ClientIP(r))
+func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, s *session, f oauth.Form) error {
+	proven, err := i.realm.users.Authenticate(r.Context(), s.user.Username, f.Get(pages.FieldPassword), i.config.ClientIP(r))
 	if err == nil {
-		err = i.changeOwnPassword(r.Context(), proven, f.get(pages.FieldNewPassword))
+		err = i.changeOwnPassword(r.Context(), proven, f.Get(pages.FieldNewPassword))
 	}
 	if problem := passwordProblem(err); problem != "" {
 		return i.showAccount(w, r, http.StatusBadRequest, s, "", problem)
@@ -108,7 +110,7 @@ func (i *Issuer) changePassword(w http.ResponseWriter, r *http.Request, s *sessi
 	if _, _, err := i.signIn(w, r, user, []string{amrPassword}, acrPassword); err != nil {
 		return err
 	}
-	i.audit(r, "password_changed", slog.String("subject", s.Subject))
+	i.trail.Record(r, "password_changed", slog.String("subject", s.Subject))
 	redirect(w, i.path("/account")+"?done="+string(pages.NoticePasswordChanged))
 	return nil
 }
@@ -210,12 +212,12 @@ func (i *Issuer) connections(ctx context.Context, subject string) ([]pages.Conne
 	for _, c := range agreed {
 		connection := pages.Connection{ID: c.clientID, Client: c.clientID, Since: c.Since, LastUsed: c.LastUsed}
 		if client, err := i.Client(ctx, c.clientID); err == nil {
-			connection.Client = clientName(client)
+			connection.Client = client.DisplayName()
 			if len(client.RedirectURIs) > 0 {
-				connection.Host = redirectHost(client.RedirectURIs[0])
+				connection.Host = clients.RedirectHost(client.RedirectURIs[0])
 			}
 		}
-		connection.Scopes, connection.Offline = i.describeScopes(c.Scope, notAdded), c.Scope.Has(scopeOfflineAccess)
+		connection.Scopes, connection.Offline = i.describeScopes(c.Scope, notAdded), c.Scope.Has(oauth.ScopeOfflineAccess)
 		all = append(all, connection)
 	}
 	slices.SortFunc(all, func(a, b pages.Connection) int { return cmp.Compare(a.Client, b.Client) })

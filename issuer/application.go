@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -174,8 +175,8 @@ func (i *Issuer) answerApplication(ctx context.Context, reference string, answer
 }
 
 // wish is what a pending request asks for, as metadata of a client.
-func (a *Application) wish() ClientMetadata {
-	return ClientMetadata{
+func (a *Application) wish() clients.Metadata {
+	return clients.Metadata{
 		ID: a.ClientID, Name: a.Name, Type: a.ClientType, GrantTypes: a.GrantTypes, RedirectURIs: a.RedirectURIs,
 		Scope: a.Scopes, Resources: a.Resources,
 	}

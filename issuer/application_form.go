@@ -10,6 +10,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 )
 
@@ -23,7 +26,7 @@ func (i *Issuer) serveApplicationForm(w http.ResponseWriter, r *http.Request) er
 		}
 		return i.showApplicationForm(w, r, http.StatusOK, pages.ApplicationFields{}, nil)
 	}
-	f, err := readFormWith(w, r, repeatableInApplication)
+	f, err := oauth.ReadFormWith(w, r, repeatableInApplication)
 	if err != nil {
 		return err
 	}
@@ -51,20 +54,20 @@ var repeatableInApplication = map[string]bool{
 // that page again does not send the request again.
 func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *Application) error {
 	a.Address = i.config.ClientIP(r)
-	if wait := i.realm.requests.take(a.Address); wait > 0 {
-		w.Header().Set("Retry-After", retryAfter(wait))
+	if wait := i.realm.requests.Take(a.Address); wait > 0 {
+		w.Header().Set("Retry-After", oauth.RetryAfter(wait))
 		return &pageError{status: http.StatusTooManyRequests, kind: pages.ErrorThrottled, detail: "Too many requests for applications came from this address."}
 	}
 	err := i.addApplication(r.Context(), a)
 	if errors.Is(err, errApplicationsFull) {
-		i.audit(r, "application_refused", slog.String("reason", "too many are pending"))
+		i.trail.Record(r, "application_refused", slog.String("reason", "too many are pending"))
 		return i.showApplicationsFull(w, r)
 	}
 	if err != nil {
 		return err
 	}
 	i.announceApplication(r, a)
-	sealed, err := i.realm.seal.seal("application received", receivedApplication{a.Reference, a.Name, a.Contact})
+	sealed, err := i.realm.seal.Seal("application received", receivedApplication{a.Reference, a.Name, a.Contact})
 	if err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *A
 
 // announceApplication tells the operators of a request that is stored.
 func (i *Issuer) announceApplication(r *http.Request, a *Application) {
-	i.audit(r, "application_requested", slog.String("reference", a.Reference), slog.String("name", loggable(a.Name)))
+	i.trail.Record(r, "application_requested", slog.String("reference", a.Reference), slog.String("name", audit.Loggable(a.Name)))
 	if i.config.OnApplication != nil {
 		i.config.OnApplication(r.Context(), *a)
 	}
@@ -85,7 +88,7 @@ type receivedApplication struct{ Reference, Name, Contact string }
 
 func (i *Issuer) thankApplicant(w http.ResponseWriter, r *http.Request, sealed string) error {
 	var received receivedApplication
-	if err := i.realm.seal.unseal("application received", sealed, &received); err != nil {
+	if err := i.realm.seal.Unseal("application received", sealed, &received); err != nil {
 		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, cause: err, detail: "The address of this page is not complete."}
 	}
 	i.pages.ApplicationReceived(w, r, http.StatusOK, pages.ApplicationReceived{
@@ -125,7 +128,7 @@ func (i *Issuer) showApplicationForm(w http.ResponseWriter, r *http.Request, sta
 
 // applicationChoices are what clients of this issuer can have.
 func (i *Issuer) applicationChoices() pages.ApplicationChoices {
-	choices := pages.ApplicationChoices{GrantTypes: GrantTypes(), Resources: i.knownResources()}
+	choices := pages.ApplicationChoices{GrantTypes: oauth.GrantTypes(), Resources: i.knownResources()}
 	for _, name := range i.config.scopeNames() {
 		choices.Scopes = append(choices.Scopes, i.describeScope(name, false))
 	}
@@ -142,12 +145,12 @@ func (i *Issuer) knownResources() []string {
 }
 
 // typedApplication is what stands in the form.
-func typedApplication(f form) pages.ApplicationFields {
+func typedApplication(f oauth.Form) pages.ApplicationFields {
 	return pages.ApplicationFields{
-		Name: f.get(pages.FieldName), Description: f.get(pages.FieldDescription), Contact: f.get(pages.FieldContact),
-		ClientType: f.get(pages.FieldClientType), GrantTypes: f.all(pages.FieldGrantType), RedirectURIs: f.get(pages.FieldRedirectURIs),
-		Resources: f.all(pages.FieldResource), Others: f.get(pages.FieldResources),
-		Scopes: f.all(pages.FieldScope), OtherScopes: f.get(pages.FieldScopes),
+		Name: f.Get(pages.FieldName), Description: f.Get(pages.FieldDescription), Contact: f.Get(pages.FieldContact),
+		ClientType: f.Get(pages.FieldClientType), GrantTypes: f.All(pages.FieldGrantType), RedirectURIs: f.Get(pages.FieldRedirectURIs),
+		Resources: f.All(pages.FieldResource), Others: f.Get(pages.FieldResources),
+		Scopes: f.All(pages.FieldScope), OtherScopes: f.Get(pages.FieldScopes),
 	}
 }
 
@@ -193,12 +196,12 @@ func (i *Issuer) readApplication(typed pages.ApplicationFields) (*Application, m
 // else, but others do.
 func (i *Issuer) checkChoices(typed pages.ApplicationFields, problems map[string]pages.FieldError) {
 	switch typed.ClientType {
-	case "", Confidential, Public:
+	case "", clients.Confidential, clients.Public:
 	default:
 		problems[pages.FieldClientType] = pages.FieldUnknownValue
 	}
 	for field, chosen := range map[string]struct{ values, offered []string }{
-		pages.FieldGrantType: {typed.GrantTypes, GrantTypes()},
+		pages.FieldGrantType: {typed.GrantTypes, oauth.GrantTypes()},
 		pages.FieldResource:  {typed.Resources, i.knownResources()},
 		pages.FieldScope:     {typed.Scopes, i.config.scopeNames()},
 	} {
@@ -212,7 +215,7 @@ func (i *Issuer) checkChoices(typed pages.ApplicationFields, problems map[string
 
 func checkRedirects(uris []string, problems map[string]pages.FieldError) {
 	for _, uri := range uris {
-		if validateRedirectURI(uri) != nil {
+		if clients.ValidateRedirectURI(uri) != nil {
 			problems[pages.FieldRedirectURIs] = pages.FieldBadURI
 		}
 	}

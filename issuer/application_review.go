@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -100,20 +102,20 @@ func (i *Issuer) serveApplicationReview(w http.ResponseWriter, r *http.Request) 
 		i.showReview(w, r, http.StatusOK, s, i.review(a))
 		return nil
 	}
-	f, err := readFormWith(w, r, repeatableInApplication)
+	f, err := oauth.ReadFormWith(w, r, repeatableInApplication)
 	if err != nil {
 		return err
 	}
 	if err := i.checkForm(r, f, "application "+reference, s); err != nil {
 		return err
 	}
-	switch f.get(pages.FieldAction) {
+	switch f.Get(pages.FieldAction) {
 	case pages.ActionApprove:
 		return i.approveOnPage(w, r, s, a, f)
 	case pages.ActionReject:
 		return i.rejectOnPage(w, r, s, a, f)
 	}
-	return refuse(InvalidRequest, "the form asks for nothing")
+	return oauth.Refuse(oauth.InvalidRequest, "the form asks for nothing")
 }
 
 // review is the page of a request as it was made.
@@ -149,7 +151,7 @@ func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, 
 
 // approveOnPage makes or enables the client as the operator adjusted it. The link
 // to its secret, if there is one, stands on this answer and nowhere else.
-func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f form) error {
+func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f oauth.Form) error {
 	typed := typedApplication(f)
 	metadata, problems := i.adjusted(typed)
 	if len(problems) > 0 {
@@ -171,8 +173,8 @@ func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *sessio
 	return nil
 }
 
-func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f form) error {
-	reason := f.get(pages.FieldReason)
+func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f oauth.Form) error {
+	reason := f.Get(pages.FieldReason)
 	var problem pages.FieldError
 	switch clean := cleanText(reason); {
 	case clean == "":
@@ -216,8 +218,8 @@ func pageOfAnswer(err error) error {
 
 // adjusted is the client as it stands in the operator's form. Whatever could be
 // wrong with it is found here, by field; the reasons are those of AddClient.
-func (i *Issuer) adjusted(typed pages.ApplicationFields) (ClientMetadata, map[string]pages.FieldError) {
-	m := ClientMetadata{
+func (i *Issuer) adjusted(typed pages.ApplicationFields) (clients.Metadata, map[string]pages.FieldError) {
+	m := clients.Metadata{
 		Name: cleanLine(typed.Name), Type: typed.ClientType, GrantTypes: unique(typed.GrantTypes),
 		RedirectURIs: cleanLines(typed.RedirectURIs), Resources: cleanLines(typed.Others),
 		Scope: unique(strings.Fields(cleanText(typed.OtherScopes))),
@@ -226,7 +228,7 @@ func (i *Issuer) adjusted(typed pages.ApplicationFields) (ClientMetadata, map[st
 	i.checkChoices(pages.ApplicationFields{ClientType: m.Type, GrantTypes: m.GrantTypes}, problems)
 	checkRedirects(m.RedirectURIs, problems)
 	for _, resource := range m.Resources {
-		if validateResource(resource) != nil {
+		if clients.ValidateResource(resource) != nil {
 			problems[pages.FieldResources] = pages.FieldBadURI
 		}
 	}
@@ -236,13 +238,13 @@ func (i *Issuer) adjusted(typed pages.ApplicationFields) (ClientMetadata, map[st
 		}
 	}
 	for _, grantType := range m.GrantTypes {
-		if m.Type == Public && grants[grantType].confidentialOnly {
+		if m.Type == clients.Public && oauth.ConfidentialOnly(grantType) {
 			problems[pages.FieldGrantType] = pages.FieldUnknownValue
 		}
 	}
 	for field, missing := range map[string]bool{
 		pages.FieldName: m.Name == "", pages.FieldClientType: m.Type == "", pages.FieldGrantType: len(m.GrantTypes) == 0,
-		pages.FieldRedirectURIs: m.mayUse(grantTypeAuthorizationCode) && len(m.RedirectURIs) == 0,
+		pages.FieldRedirectURIs: m.MayUse(oauth.GrantAuthorizationCode) && len(m.RedirectURIs) == 0,
 	} {
 		if missing {
 			problems[field] = pages.FieldRequired

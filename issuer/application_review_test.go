@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -58,17 +60,17 @@ func TestApplicationToClient(t *testing.T) {
 	}
 	approved := o.approve(a, service...).expectStatus(200, "an approval")
 	link := secretLinkOf(t, approved)
-	clients, err := f.Clients(t.Context())
+	all, err := f.Clients(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var made *Client
-	for _, client := range clients {
+	var made *clients.Client
+	for _, client := range all {
 		if client.Name == "Meter reader" {
 			made = client
 		}
 	}
-	if made == nil || made.Type != Confidential || made.Scope.String() != "read" || len(made.Resources) != 1 || len(made.Secrets) != 0 {
+	if made == nil || made.Type != clients.Confidential || made.Scope.String() != "read" || len(made.Resources) != 1 || len(made.Secrets) != 0 {
 		t.Fatalf("made %+v; want what the operator decided, and no secret before somebody is there to read it", made)
 	}
 	if again := o.get("/applications/" + a.Reference); strings.Contains(again.Body.String(), secretLinkPath) || again.has(pages.ActionApprove) {
@@ -157,7 +159,7 @@ func TestApplicationsAreForOperators(t *testing.T) {
 	}
 	f.change(operator, func(u *users.User) { u.Operator = false })
 	made := newService("x")
-	made.Type = Confidential
+	made.Type = clients.Confidential
 	if _, err := f.rejectApplication(t.Context(), a.Reference, "no", s); !errors.Is(err, errNotOperator) {
 		t.Errorf("a role that was taken away after the page was read: %v", err)
 	}
@@ -221,17 +223,17 @@ func TestApproveRefuses(t *testing.T) {
 	o.get("/applications/"+a.Reference).press(pages.ActionReject, pages.FieldReason, strings.Repeat("é", maxApplicationReason+1)).expectStatus(400, "a reason without end")
 	o.get("/applications/"+a.Reference).press(pages.ActionApprove, pages.FieldAction, "dance").expectStatus(400, "no such button")
 
-	for what, adjust := range map[string]ClientMetadata{
+	for what, adjust := range map[string]clients.Metadata{
 		"not sure of the type":   {GrantTypes: []string{"client_credentials"}},
-		"not sure of the grants": {Type: Confidential},
-		"an unknown scope":       {Type: Confidential, GrantTypes: []string{"client_credentials"}, Scope: Scope{"root"}},
+		"not sure of the grants": {Type: clients.Confidential},
+		"an unknown scope":       {Type: clients.Confidential, GrantTypes: []string{"client_credentials"}, Scope: oauth.Scope{"root"}},
 	} {
 		var wrong *clientError
 		if _, err := f.ApproveApplication(t.Context(), a.Reference, adjust); !errors.As(err, &wrong) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	taken := ClientMetadata{ID: "svc", Type: Confidential, GrantTypes: []string{"client_credentials"}}
+	taken := clients.Metadata{ID: "svc", Type: clients.Confidential, GrantTypes: []string{"client_credentials"}}
 	if _, err := f.ApproveApplication(t.Context(), a.Reference, taken); !errors.Is(err, ErrClientExists) {
 		t.Errorf("an id that is taken: %v", err)
 	}
@@ -250,7 +252,7 @@ func TestApproveRefuses(t *testing.T) {
 
 // The first answer counts, whoever gives the second, and whichever it is.
 func TestApplicationIsAnsweredOnce(t *testing.T) {
-	adjust := ClientMetadata{Type: Confidential, GrantTypes: []string{"client_credentials"}}
+	adjust := clients.Metadata{Type: clients.Confidential, GrantTypes: []string{"client_credentials"}}
 	for _, first := range []ApplicationStatus{ApplicationApproved, ApplicationRejected} {
 		f := newFixture(t, withApplications)
 		a := f.requested()
@@ -306,7 +308,7 @@ func TestAnswerRace(t *testing.T) {
 			wait.Go(func() {
 				var err error
 				if n%2 == 0 {
-					_, err = f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{Type: Confidential, GrantTypes: []string{"client_credentials"}})
+					_, err = f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{Type: clients.Confidential, GrantTypes: []string{"client_credentials"}})
 				} else {
 					_, err = f.RejectApplication(t.Context(), a.Reference, "no")
 				}
@@ -333,7 +335,7 @@ func TestAnswerRace(t *testing.T) {
 // that works.
 func TestRevealRace(t *testing.T) {
 	f := newFixture(t, withApplications)
-	approval, err := f.ApproveApplication(t.Context(), f.requested(service[0], service[1]).Reference, ClientMetadata{ID: "made", Scope: Scope{"read"}})
+	approval, err := f.ApproveApplication(t.Context(), f.requested(service[0], service[1]).Reference, clients.Metadata{ID: "made", Scope: oauth.Scope{"read"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,8 +370,8 @@ func TestSecretLink(t *testing.T) {
 		f := newFixture(t, withApplications)
 		approve := func(id, clientType, grantType string) string {
 			t.Helper()
-			approval, err := f.ApproveApplication(t.Context(), f.requested().Reference, ClientMetadata{
-				ID: id, Type: clientType, GrantTypes: []string{grantType}, RedirectURIs: []string{"https://a.test/cb"}, Scope: Scope{"read"}})
+			approval, err := f.ApproveApplication(t.Context(), f.requested().Reference, clients.Metadata{
+				ID: id, Type: clientType, GrantTypes: []string{grantType}, RedirectURIs: []string{"https://a.test/cb"}, Scope: oauth.Scope{"read"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -385,12 +387,12 @@ func TestSecretLink(t *testing.T) {
 			v.get(link).expectStatus(404, what)
 		}
 
-		public := v.get(approve("spa2", Public, grantTypeAuthorizationCode)).press(pages.ActionReveal).expectStatus(200, "a public client has an id to read")
+		public := v.get(approve("spa2", clients.Public, oauth.GrantAuthorizationCode)).press(pages.ActionReveal).expectStatus(200, "a public client has an id to read")
 		if strings.Contains(public.Body.String(), "<dt>client_secret</dt>") || codeAfter(t, public, "client_id") != "spa2" {
 			t.Errorf("a public client has no secret: %s", public.Body)
 		}
 
-		link := approve("late", Confidential, "client_credentials")
+		link := approve("late", clients.Confidential, "client_credentials")
 		open := v.get(link).expectStatus(200, "a link")
 		bound := open.form(pages.ActionReveal)
 		f.visitor().post(bound.action, bound.fields).expectStatus(403, "another browser's form")
@@ -409,7 +411,7 @@ func TestSecretLink(t *testing.T) {
 		open.press(pages.ActionReveal).expectStatus(410, "the client has a secret already")
 		expect(t, f.post("/token", ccGrant, withBasic("late", rotated)), 200, "")
 
-		expired := approve("expired", Confidential, "client_credentials")
+		expired := approve("expired", clients.Confidential, "client_credentials")
 		time.Sleep(secretLinkLifetime - time.Second)
 		form := v.get(expired).expectStatus(200, "within seven days")
 		time.Sleep(2 * time.Second)
@@ -418,7 +420,7 @@ func TestSecretLink(t *testing.T) {
 
 		// The link is for the client that was approved, not for the next one with
 		// its id.
-		removed := approve("removed", Confidential, "client_credentials")
+		removed := approve("removed", clients.Confidential, "client_credentials")
 		if err := f.RemoveClient(t.Context(), "removed"); err != nil {
 			t.Fatal(err)
 		}
@@ -429,7 +431,7 @@ func TestSecretLink(t *testing.T) {
 		expect(t, f.post("/token", ccGrant, as), 200, "")
 
 		// Links that were handed out outlive the option.
-		kept := approve("kept", Confidential, "client_credentials")
+		kept := approve("kept", clients.Confidential, "client_credentials")
 		f.config.Applications = false
 		f.restart()
 		v.get(kept).press(pages.ActionReveal).expectStatus(200, "applications are off, the link is not")

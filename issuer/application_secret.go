@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -43,22 +45,22 @@ func (i *Issuer) serveApplicationSecret(w http.ResponseWriter, r *http.Request) 
 	if r.Method != http.MethodPost {
 		return i.askToReveal(w, r, r.URL.Query().Get(secretLinkParameter))
 	}
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return err
 	}
 	if err := i.checkForm(r, f, "application secret", nil); err != nil {
 		return err
 	}
-	if f.get(pages.FieldAction) != pages.ActionReveal {
-		return refuse(InvalidRequest, "the form asks for nothing")
+	if f.Get(pages.FieldAction) != pages.ActionReveal {
+		return oauth.Refuse(oauth.InvalidRequest, "the form asks for nothing")
 	}
-	return i.reveal(w, r, f.get(pages.FieldTransaction))
+	return i.reveal(w, r, f.Get(pages.FieldTransaction))
 }
 
 func (i *Issuer) askToReveal(w http.ResponseWriter, r *http.Request, link string) error {
 	var found *secretLink
-	var client *Client
+	var client *clients.Client
 	err := i.state.Storage.View(r.Context(), func(tx storage.Tx) (err error) {
 		found, client, err = i.followSecretLink(tx, link)
 		return err
@@ -68,7 +70,7 @@ func (i *Issuer) askToReveal(w http.ResponseWriter, r *http.Request, link string
 	}
 	i.pages.SecretReveal(w, r, http.StatusOK, pages.SecretReveal{
 		Action: i.path(secretLinkPath), CSRF: i.csrf("application secret", i.browser(w, r), nil), Transaction: link,
-		Client: clientName(client), Expires: found.Expiry,
+		Client: client.DisplayName(), Expires: found.Expiry,
 		LanguageURL: i.path(secretLinkPath) + "?" + url.Values{secretLinkParameter: {link}}.Encode(),
 	})
 	return nil
@@ -79,15 +81,15 @@ func (i *Issuer) askToReveal(w http.ResponseWriter, r *http.Request, link string
 // gets it.
 func (i *Issuer) reveal(w http.ResponseWriter, r *http.Request, link string) error {
 	var found *secretLink
-	var client *Client
+	var client *clients.Client
 	var secret string
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
 		if found, client, err = i.followSecretLink(tx, link); err != nil {
 			return err
 		}
-		if secret = ""; client.Type == Confidential {
-			secret = client.replaceSecrets()
-			if err := putClient(tx, i.config.URL, client); err != nil {
+		if secret = ""; client.Type == clients.Confidential {
+			secret = client.ReplaceSecrets()
+			if err := clients.Put(tx, i.config.URL, client); err != nil {
 				return err
 			}
 		}
@@ -98,8 +100,8 @@ func (i *Issuer) reveal(w http.ResponseWriter, r *http.Request, link string) err
 	if err != nil {
 		return i.secretLinkRefused(r, found, err)
 	}
-	i.audit(r, "application_secret_revealed", slog.String("reference", found.Reference), slog.String("client_id", client.ID))
-	page := pages.Secret{Client: clientName(client), ClientID: client.ID, ClientSecret: secret, TokenURL: i.config.URL + "/token"}
+	i.trail.Record(r, "application_secret_revealed", slog.String("reference", found.Reference), slog.String("client_id", client.ID))
+	page := pages.Secret{Client: client.DisplayName(), ClientID: client.ID, ClientSecret: secret, TokenURL: i.config.URL + "/token"}
 	if i.config.Welcome {
 		page.WelcomeURL = i.path("/")
 	}
@@ -114,7 +116,7 @@ var (
 
 // followSecretLink returns an unused link and its client. found is set with
 // errSecretLinkUsed too.
-func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink, client *Client, err error) {
+func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink, client *clients.Client, err error) {
 	key, ok := record.HandleKey(i.config.URL, link)
 	if !ok {
 		return nil, nil, storage.ErrNotFound
@@ -125,7 +127,7 @@ func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink
 	if !found.Used.IsZero() {
 		return found, nil, errSecretLinkUsed
 	}
-	client, err = getClient(tx, i.config.URL, found.ClientID)
+	client, err = clients.Get(tx, i.config.URL, found.ClientID)
 	// A client has no secret until the link is followed; if it has one, an operator
 	// made it.
 	if errors.Is(err, storage.ErrNotFound) ||
@@ -139,7 +141,7 @@ func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink
 func (i *Issuer) secretLinkRefused(r *http.Request, found *secretLink, err error) error {
 	switch {
 	case errors.Is(err, errSecretLinkUsed):
-		i.audit(r, "application_secret_reused", slog.String("reference", found.Reference), slog.String("client_id", found.ClientID))
+		i.trail.Record(r, "application_secret_reused", slog.String("reference", found.Reference), slog.String("client_id", found.ClientID))
 		return &pageError{status: http.StatusGone, kind: pages.ErrorUsed, cause: err,
 			detail: "The secret was shown before. If it was not you who saw it, tell the operators at once: they can replace it."}
 	case errors.Is(err, errSecretLinkGone):

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -57,7 +59,7 @@ func (v *visitor) apply(fields url.Values) *shown {
 // requested is a request that waits.
 func (f *fixture) requested(more ...string) *Application {
 	f.t.Helper()
-	a, problems := f.readApplication(typedApplication(form(complete(more...))))
+	a, problems := f.readApplication(typedApplication(oauth.Form(complete(more...))))
 	if len(problems) > 0 {
 		f.t.Fatal(problems)
 	}
@@ -240,14 +242,14 @@ func (f *fixture) restartKeepingState() {
 // Many at once from one address get no more than one after the other.
 func TestApplicationsAtOnce(t *testing.T) {
 	for range 500 {
-		limit := newLimiter(1, requestRefill)
+		limit := limit.New(1, requestRefill)
 		var wait sync.WaitGroup
 		var passed atomic.Int32
 		begin := make(chan struct{})
 		for range 8 {
 			wait.Go(func() {
 				<-begin
-				if limit.take("192.0.2.1") == 0 {
+				if limit.Take("192.0.2.1") == 0 {
 					passed.Add(1)
 				}
 			})

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -23,7 +24,7 @@ var ErrApplicationAnswered = errors.New("this request was approved or rejected a
 // that registered itself has its credentials already.
 type Approval struct {
 	Application *Application
-	Client      *Client
+	Client      *clients.Client
 
 	// SecretURL is to be handed to the applicant, and to nobody else; it is not
 	// kept. It works until SecretExpiry. Both are zero if the client registered
@@ -77,7 +78,7 @@ func (i *Issuer) Application(ctx context.Context, reference string) (*Applicatio
 // asked for; its empty members leave that as it is. The error is
 // storage.ErrNotFound, ErrApplicationAnswered, ErrClientExists, what is wrong with
 // the client, or the storage's.
-func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjust ClientMetadata) (*Approval, error) {
+func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjust clients.Metadata) (*Approval, error) {
 	a, err := i.Application(ctx, reference)
 	if err != nil {
 		return nil, err
@@ -141,10 +142,10 @@ func answerAttrs(a *Application) []slog.Attr {
 // approveApplication makes a client of exactly that metadata, and the link to its
 // secret, or gives the metadata to the client that registered itself. by is the
 // operator's session, nil at the admin API.
-func (i *Issuer) approveApplication(ctx context.Context, reference string, metadata ClientMetadata, by *session) (*Approval, error) {
+func (i *Issuer) approveApplication(ctx context.Context, reference string, metadata clients.Metadata, by *session) (*Approval, error) {
 	switch {
 	case metadata.Type == "":
-		return nil, &clientError{fmt.Errorf("the applicant is not sure of the client type: decide on %q or %q", Confidential, Public)}
+		return nil, &clientError{fmt.Errorf("the applicant is not sure of the client type: decide on %q or %q", clients.Confidential, clients.Public)}
 	case len(metadata.GrantTypes) == 0:
 		return nil, &clientError{errors.New("the applicant is not sure of the grant types: decide on one or more")}
 	}
@@ -152,7 +153,7 @@ func (i *Issuer) approveApplication(ctx context.Context, reference string, metad
 	if err != nil {
 		return nil, &clientError{err}
 	}
-	var approved *Client
+	var approved *clients.Client
 	link := record.NewHandle()
 	expiry := record.Now().Add(secretLinkLifetime)
 	a, err := i.answerApplication(ctx, reference, func(tx storage.Tx, a *Application) (err error) {
@@ -161,7 +162,7 @@ func (i *Issuer) approveApplication(ctx context.Context, reference string, metad
 		}
 		a.Status, a.AnsweredBy = ApplicationApproved, by.subject()
 		if a.Registered {
-			approved, err = i.enableRegistered(tx, a, made.ClientMetadata)
+			approved, err = i.enableRegistered(tx, a, made.Metadata)
 			return err
 		}
 		approved, a.ClientID = made, made.ID

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // Whatever a stranger sends is one log line of a bounded size; the fixture
@@ -17,7 +20,7 @@ func TestStrangersTextInTheLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := len(f.log.event("client_authentication_failed"))
-			expect(t, f.post("/token", ccGrant, withBasic(text, "canary")), 401, InvalidClient)
+			expect(t, f.post("/token", ccGrant, withBasic(text, "canary")), 401, oauth.InvalidClient)
 			events := f.log.event("client_authentication_failed")[before:]
 			if len(events) != 1 {
 				t.Fatalf("%d events", len(events))
@@ -30,7 +33,7 @@ func TestStrangersTextInTheLog(t *testing.T) {
 	}
 	long := strings.Repeat("x", 50_000)
 	for _, path := range []string{"/" + long, "/%0d%0a%1b" + long} {
-		expect(t, f.get(path), 404, InvalidRequest)
+		expect(t, f.get(path), 404, oauth.InvalidRequest)
 	}
 	for _, parameter := range []string{"grant_type", "scope", "resource", "client_id", "client_secret", "code", long} {
 		w := f.post("/token", parameter+"="+long+canary+"%0a", asSvc)
@@ -47,7 +50,7 @@ func TestLoggable(t *testing.T) {
 		strings.Repeat("a", 129):       strings.Repeat("a", 128) + "...",
 		strings.Repeat("a", 127) + "é": strings.Repeat("a", 127) + "?...", // cut inside a rune
 	} {
-		if got := loggable(in); got != want || !utf8.ValidString(got) {
+		if got := audit.Loggable(in); got != want || !utf8.ValidString(got) {
 			t.Errorf("loggable(%.40q) is %q, want %q", in, got, want)
 		}
 	}
@@ -59,7 +62,7 @@ func TestAuditTrail(t *testing.T) {
 	token := f.issue(asSvc, "scope=read")
 	expect(t, f.post("/revoke", "token="+token, asOther), 200, "")
 	expect(t, f.post("/revoke", "token="+token, asSvc), 200, "")
-	expect(t, f.post("/token", ccGrant, withBasic("svc", "canary")), 401, InvalidClient)
+	expect(t, f.post("/token", ccGrant, withBasic("svc", "canary")), 401, oauth.InvalidClient)
 	for event, attrs := range map[string]map[string]string{
 		"token_issued":                 {"client_id": "svc", "subject": "svc", "scope": "read", "grant_type": "client_credentials"},
 		"revocation_refused":           {"client_id": "other", "owner": "svc"},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -19,11 +20,11 @@ const (
 // Authorization is what a person granted to a client, once. Every token that
 // comes of it carries its ID, and none outlives it: to end it is to end them all.
 type Authorization struct {
-	ID       string   `json:"authorization_id"`
-	ClientID string   `json:"client_id"`
-	Subject  string   `json:"sub"`
-	Scope    Scope    `json:"scope"`
-	Audience []string `json:"audience"`
+	ID       string      `json:"authorization_id"`
+	ClientID string      `json:"client_id"`
+	Subject  string      `json:"sub"`
+	Scope    oauth.Scope `json:"scope"`
+	Audience []string    `json:"audience"`
 
 	// How the person signed in, for ID tokens (OpenID Connect Core §2).
 	AuthTime time.Time `json:"auth_time"`

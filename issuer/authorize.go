@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
-
-const grantTypeAuthorizationCode = "authorization_code"
 
 // maxQuery bounds an authorization request: it comes back in addresses.
 const maxQuery = 16 << 10
@@ -25,14 +24,14 @@ const maxQuery = 16 << 10
 func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.RawQuery
 	if r.Method == http.MethodPost {
-		f, err := readForm(w, r)
+		f, err := oauth.ReadForm(w, r)
 		if err != nil {
 			return err
 		}
 		query = url.Values(f).Encode()
 	}
 	if len(query) > maxQuery {
-		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: InvalidRequest, detail: "The request is too long."}
+		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: oauth.InvalidRequest, detail: "The request is too long."}
 	}
 	if r.Method == http.MethodPost {
 		redirect(w, i.path("/authorize")+"?"+query)
@@ -56,7 +55,7 @@ func (i *Issuer) advance(w http.ResponseWriter, r *http.Request, t *transaction)
 	}
 	if q.needsSignIn(s, t.Started) {
 		if q.promptNone {
-			return i.answerError(w, r, &redirectError{q, refuse(LoginRequired, "nobody, or somebody else, is signed in, or not lately enough")})
+			return i.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.LoginRequired, "nobody, or somebody else, is signed in, or not lately enough")})
 		}
 		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
@@ -66,7 +65,7 @@ func (i *Issuer) advance(w http.ResponseWriter, r *http.Request, t *transaction)
 	}
 	if !covered {
 		if q.promptNone {
-			return i.answerError(w, r, &redirectError{q, refuse(ConsentRequired, "the person has not agreed to this yet")})
+			return i.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.ConsentRequired, "the person has not agreed to this yet")})
 		}
 		return i.showConsent(w, r, t, q, s)
 	}
@@ -103,14 +102,14 @@ func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction
 	if err != nil {
 		return err
 	}
-	i.audit(r, "code_issued", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
+	i.trail.Record(r, "code_issued", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
 		slog.String("scope", q.scope.String()), slog.String("authorization_id", given.Authorization.ID))
 	return i.answer(w, r, q, url.Values{"code": {code}})
 }
 
 // authorizationFor is what the code will stand for.
 func (i *Issuer) authorizationFor(q *authorizationRequest, s *session) Authorization {
-	offline := q.scope.Has(scopeOfflineAccess)
+	offline := q.scope.Has(oauth.ScopeOfflineAccess)
 	lifetime := i.config.AccessTokenLifetime
 	if offline || q.client.RefreshTokenAlways {
 		lifetime = max(lifetime, i.config.RefreshTokenLifetime)
@@ -151,7 +150,7 @@ func (i *Issuer) answerError(w http.ResponseWriter, r *http.Request, err error) 
 		i.config.Logger.LogAttrs(r.Context(), slog.LevelError, "authorization failed", slog.Any("cause", to.err))
 	}
 	return i.answer(w, r, to.request, url.Values{
-		"error": {string(to.err.Code)}, "error_description": {descriptionText(to.err.Description)},
+		"error": {string(to.err.Code)}, "error_description": {oauth.DescriptionText(to.err.Description)},
 	})
 }
 
@@ -167,7 +166,7 @@ func (i *Issuer) answer(w http.ResponseWriter, r *http.Request, q *authorization
 		q.formPost = false // a private-use scheme cannot take a form
 	}
 	if q.formPost {
-		form := pages.FormPost{Client: clientName(q.client), RedirectURI: q.redirectURI}
+		form := pages.FormPost{Client: q.client.DisplayName(), RedirectURI: q.redirectURI}
 		for _, name := range []string{"code", "error", "error_description", "state", "iss"} {
 			if value := values.Get(name); value != "" {
 				form.Fields = append(form.Fields, pages.FormField{Name: name, Value: value})
@@ -194,12 +193,4 @@ func redirect(w http.ResponseWriter, location string) {
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusSeeOther)
-}
-
-// clientName is what people know a client by.
-func clientName(client *Client) string {
-	if client.Name != "" {
-		return client.Name
-	}
-	return client.ID
 }

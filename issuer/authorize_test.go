@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -26,62 +27,62 @@ func TestAuthorizeRefusals(t *testing.T) {
 	for _, test := range []struct {
 		must  string
 		query string
-		code  ErrorCode
+		code  oauth.ErrorCode
 	}{
-		{"RFC 6749 section 4.1.1: response_type is required", with("response_type", ""), InvalidRequest},
-		{"RFC 6749 section 3.1.1: token is not offered", with("response_type", "token"), UnsupportedResponseType},
-		{"OpenID Connect Core section 3: id_token is not offered", with("response_type", "id_token"), UnsupportedResponseType},
-		{"hybrid flows are not offered", with("response_type", "code token"), UnsupportedResponseType},
-		{"hybrid flows are not offered", with("response_type", "code id_token"), UnsupportedResponseType},
-		{"none is not offered", with("response_type", "none"), UnsupportedResponseType},
-		{"RFC 6749 section 3.1.1: values are case sensitive", with("response_type", "CODE"), UnsupportedResponseType},
-		{"a zero byte is part of the value", with("response_type", "code\x00"), UnsupportedResponseType},
-		{"RFC 9700 section 4.3: no answer in fragments", with("response_mode", "fragment"), InvalidRequest},
-		{"web_message is not offered", with("response_mode", "web_message"), InvalidRequest},
-		{"JARM is not offered", with("response_mode", "query.jwt"), InvalidRequest},
-		{"unknown response modes are refused", with("response_mode", "xyz"), InvalidRequest},
+		{"RFC 6749 section 4.1.1: response_type is required", with("response_type", ""), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1.1: token is not offered", with("response_type", "token"), oauth.UnsupportedResponseType},
+		{"OpenID Connect Core section 3: id_token is not offered", with("response_type", "id_token"), oauth.UnsupportedResponseType},
+		{"hybrid flows are not offered", with("response_type", "code token"), oauth.UnsupportedResponseType},
+		{"hybrid flows are not offered", with("response_type", "code id_token"), oauth.UnsupportedResponseType},
+		{"none is not offered", with("response_type", "none"), oauth.UnsupportedResponseType},
+		{"RFC 6749 section 3.1.1: values are case sensitive", with("response_type", "CODE"), oauth.UnsupportedResponseType},
+		{"a zero byte is part of the value", with("response_type", "code\x00"), oauth.UnsupportedResponseType},
+		{"RFC 9700 section 4.3: no answer in fragments", with("response_mode", "fragment"), oauth.InvalidRequest},
+		{"web_message is not offered", with("response_mode", "web_message"), oauth.InvalidRequest},
+		{"JARM is not offered", with("response_mode", "query.jwt"), oauth.InvalidRequest},
+		{"unknown response modes are refused", with("response_mode", "xyz"), oauth.InvalidRequest},
 
-		{"RFC 6749 section 3.1: not more than once", repeated("response_type", "token"), InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once", repeated("scope", "write"), InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once", repeated("state", "other"), InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once", repeated("nonce", "other"), InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once", repeated("code_challenge", fixtureVerifier[:43]), InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once", repeated("code_challenge_method", "plain"), InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once, unknown ones too", authorization("foo", "1").Encode() + "&foo=2", InvalidRequest},
-		{"RFC 6749 section 3.1: not more than once", with("prompt", "login") + "&prompt=none", InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", repeated("response_type", "token"), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", repeated("scope", "write"), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", repeated("state", "other"), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", repeated("nonce", "other"), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", repeated("code_challenge", fixtureVerifier[:43]), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", repeated("code_challenge_method", "plain"), oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once, unknown ones too", authorization("foo", "1").Encode() + "&foo=2", oauth.InvalidRequest},
+		{"RFC 6749 section 3.1: not more than once", with("prompt", "login") + "&prompt=none", oauth.InvalidRequest},
 
-		{"RFC 6749 section 3.3: a quote is no scope character", with("scope", `openid a"b`), InvalidScope},
-		{"RFC 6749 section 3.3: a backslash is no scope character", with("scope", `openid a\b`), InvalidScope},
-		{"RFC 6749 section 3.3: markup", with("scope", `"><script>`), InvalidScope},
-		{"RFC 6749 section 3.3: no control characters", with("scope", "openid\nread"), InvalidScope},
-		{"RFC 6749 section 3.3: none of the scopes can be granted", with("scope", "admin nonsense"), InvalidScope},
-		{"RFC 6749 section 3.3: scopes are case sensitive", with("scope", "OPENID"), InvalidScope},
+		{"RFC 6749 section 3.3: a quote is no scope character", with("scope", `openid a"b`), oauth.InvalidScope},
+		{"RFC 6749 section 3.3: a backslash is no scope character", with("scope", `openid a\b`), oauth.InvalidScope},
+		{"RFC 6749 section 3.3: markup", with("scope", `"><script>`), oauth.InvalidScope},
+		{"RFC 6749 section 3.3: no control characters", with("scope", "openid\nread"), oauth.InvalidScope},
+		{"RFC 6749 section 3.3: none of the scopes can be granted", with("scope", "admin nonsense"), oauth.InvalidScope},
+		{"RFC 6749 section 3.3: scopes are case sensitive", with("scope", "OPENID"), oauth.InvalidScope},
 
-		{"RFC 8707 section 2: an unknown resource", with("resource", "https://other.test"), InvalidTarget},
-		{"RFC 8707 section 2: a known one and an unknown one", with("resource", fixtureAPI) + "&resource=https://other.test", InvalidTarget},
-		{"RFC 8707 section 2: no fragment", with("resource", fixtureAPI+"#x"), InvalidTarget},
-		{"RFC 8707 section 2: absolute", with("resource", "api"), InvalidTarget},
+		{"RFC 8707 section 2: an unknown resource", with("resource", "https://other.test"), oauth.InvalidTarget},
+		{"RFC 8707 section 2: a known one and an unknown one", with("resource", fixtureAPI) + "&resource=https://other.test", oauth.InvalidTarget},
+		{"RFC 8707 section 2: no fragment", with("resource", fixtureAPI+"#x"), oauth.InvalidTarget},
+		{"RFC 8707 section 2: absolute", with("resource", "api"), oauth.InvalidTarget},
 
-		{"RFC 7636 section 4.4.1: a challenge is required", with("code_challenge", "", "code_challenge_method", ""), InvalidRequest},
+		{"RFC 7636 section 4.4.1: a challenge is required", with("code_challenge", "", "code_challenge_method", ""), oauth.InvalidRequest},
 
-		{"OpenID Connect Core section 3.1.2.1: none excludes other prompts", with("prompt", "none login"), InvalidRequest},
-		{"unknown prompts are refused", with("prompt", "create"), InvalidRequest},
-		{"OpenID Connect Core section 3.1.2.1: max_age is a number", with("max_age", "-1"), InvalidRequest},
-		{"OpenID Connect Core section 3.1.2.1: max_age is a number", with("max_age", "abc"), InvalidRequest},
-		{"OpenID Connect Core section 3.1.2.1: max_age is whole", with("max_age", "1.5"), InvalidRequest},
-		{"OpenID Connect Core section 3.1.2.1: max_age is bounded", with("max_age", "99999999999999999999"), InvalidRequest},
-		{"OpenID Connect Core section 3.1.2.6", with("request", "eyJhbGciOiJub25lIn0.e30."), RequestNotSupported},
-		{"OpenID Connect Core section 3.1.2.6", with("request_uri", "https://evil.test/r"), RequestURINotSupported},
-		{"OpenID Connect Core section 3.1.2.6", with("registration", "{}"), RegistrationNotSupported},
-		{"OpenID Connect Core section 3.1.2.1: a hint must be ours", with("id_token_hint", "canary"), InvalidRequest},
-		{"OpenID Connect Core section 3.1.2.1: alg none is no signature", with("id_token_hint", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."), InvalidRequest},
-		{"nonce is bounded", with("nonce", strings.Repeat("n", 1025)), InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.1: none excludes other prompts", with("prompt", "none login"), oauth.InvalidRequest},
+		{"unknown prompts are refused", with("prompt", "create"), oauth.InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.1: max_age is a number", with("max_age", "-1"), oauth.InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.1: max_age is a number", with("max_age", "abc"), oauth.InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.1: max_age is whole", with("max_age", "1.5"), oauth.InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.1: max_age is bounded", with("max_age", "99999999999999999999"), oauth.InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.6", with("request", "eyJhbGciOiJub25lIn0.e30."), oauth.RequestNotSupported},
+		{"OpenID Connect Core section 3.1.2.6", with("request_uri", "https://evil.test/r"), oauth.RequestURINotSupported},
+		{"OpenID Connect Core section 3.1.2.6", with("registration", "{}"), oauth.RegistrationNotSupported},
+		{"OpenID Connect Core section 3.1.2.1: a hint must be ours", with("id_token_hint", "canary"), oauth.InvalidRequest},
+		{"OpenID Connect Core section 3.1.2.1: alg none is no signature", with("id_token_hint", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0."), oauth.InvalidRequest},
+		{"nonce is bounded", with("nonce", strings.Repeat("n", 1025)), oauth.InvalidRequest},
 	} {
 		t.Run(test.must+" "+string(test.code), func(t *testing.T) {
 			v.t = t
 			p := v.get("/authorize?" + test.query)
 			answer := p.answerTo("https://app.test/cb")
-			if got := ErrorCode(answer.Get("error")); got != test.code {
+			if got := oauth.ErrorCode(answer.Get("error")); got != test.code {
 				t.Errorf("error %q, want %q: %s", got, test.code, test.query)
 			}
 			if answer.Get("state") != "state-of-the-client" {
@@ -90,7 +91,7 @@ func TestAuthorizeRefusals(t *testing.T) {
 			if answer.Has("code") || answer.Has("code_challenge") || strings.Contains(p.Header().Get("Location"), "evil") {
 				t.Errorf("Location %s", p.Header().Get("Location"))
 			}
-			if description := answer.Get("error_description"); description == "" || description != descriptionText(description) {
+			if description := answer.Get("error_description"); description == "" || description != oauth.DescriptionText(description) {
 				t.Errorf("error_description %q (RFC 6749 section 4.1.2.1)", description)
 			}
 		})
@@ -148,7 +149,7 @@ func TestAuthorizeUnauthorizedClient(t *testing.T) {
 		}
 	})
 	p := f.visitor().authorize(authorization("client_id", "svc", "redirect_uri", "https://svc.test/cb"))
-	if got := p.answerTo("https://svc.test/cb").Get("error"); got != string(UnauthorizedClient) {
+	if got := p.answerTo("https://svc.test/cb").Get("error"); got != string(oauth.UnauthorizedClient) {
 		t.Errorf("error %q, want unauthorized_client (RFC 6749 section 4.1.2.1)", got)
 	}
 }
@@ -218,7 +219,7 @@ func TestAuthorizeScopeAndResource(t *testing.T) {
 			v.t = t
 			tokens := f.redeemed(v.code(test.changes...))
 			facts := f.facts(tokens.AccessToken)
-			if tokens.Scope != test.scope || Scope(facts.Scope).String() != test.scope {
+			if tokens.Scope != test.scope || oauth.Scope(facts.Scope).String() != test.scope {
 				t.Errorf("scope %q and %q, want %q", tokens.Scope, facts.Scope, test.scope)
 			}
 			if got := strings.Join(facts.Audience, " "); got != test.audience {
@@ -257,7 +258,7 @@ func TestAuthorizeState(t *testing.T) {
 		if got := answer.Get("state"); got != state {
 			t.Errorf("refusal: state %.80q, want %.80q", got, state)
 		}
-		if p.Header().Get("Set-Cookie") != "" || answer.Get("error") != string(ConsentRequired) {
+		if p.Header().Get("Set-Cookie") != "" || answer.Get("error") != string(oauth.ConsentRequired) {
 			t.Errorf("headers %v", p.Header())
 		}
 	}
@@ -272,7 +273,7 @@ func TestAuthorizeState(t *testing.T) {
 		t.Error("an answer has a state that was not sent (RFC 6749 section 4.1.2)")
 	}
 	long := v.authorize(authorization("state", strings.Repeat("s", 8193)))
-	if got := long.answerTo("https://app.test/cb").Get("error"); got != string(InvalidRequest) {
+	if got := long.answerTo("https://app.test/cb").Get("error"); got != string(oauth.InvalidRequest) {
 		t.Errorf("error %q: state is bounded", got)
 	}
 }
@@ -306,11 +307,11 @@ func TestAuthorizeFormPost(t *testing.T) {
 	f.redeemed(form.fields.Get("code"))
 
 	p = v.authorize(authorization("response_mode", "form_post", "scope", "nonsense"))
-	if form := p.forms[0]; form.fields.Get("error") != string(InvalidScope) || form.fields.Get("iss") != fixtureURL || form.action != "https://app.test/cb" {
+	if form := p.forms[0]; form.fields.Get("error") != string(oauth.InvalidScope) || form.fields.Get("iss") != fixtureURL || form.action != "https://app.test/cb" {
 		t.Errorf("refusal %v", form)
 	}
 	p = v.authorize(authorization("client_id", "native", "redirect_uri", "com.example.app:/cb", "response_mode", "form_post", "prompt", "none"))
-	if got := p.answerTo("com.example.app:/cb").Get("error"); got != string(ConsentRequired) {
+	if got := p.answerTo("com.example.app:/cb").Get("error"); got != string(oauth.ConsentRequired) {
 		t.Errorf("a private-use scheme cannot take a form: error %q", got)
 	}
 }
@@ -322,13 +323,13 @@ func TestAuthorizeIss(t *testing.T) {
 	v := f.signedIn(f.person(fixtureProfile))
 	const cb = "https://app.test/cb"
 	denied := v.authorize(authorization()).press(pages.ActionDeny).answerTo(cb)
-	if denied.Get("error") != string(AccessDenied) || denied.Get("state") != "state-of-the-client" {
+	if denied.Get("error") != string(oauth.AccessDenied) || denied.Get("state") != "state-of-the-client" {
 		t.Errorf("denial %v", denied)
 	}
 	if v.authorize(authorization()).press(pages.ActionAllow).answerTo(cb).Get("code") == "" {
 		t.Error("no code")
 	}
-	if got := f.visitor().authorize(authorization("prompt", "none")).answerTo(cb).Get("error"); got != string(LoginRequired) {
+	if got := f.visitor().authorize(authorization("prompt", "none")).answerTo(cb).Get("error"); got != string(oauth.LoginRequired) {
 		t.Errorf("error %q, want login_required (OpenID Connect Core section 3.1.2.6)", got)
 	}
 }
@@ -341,13 +342,13 @@ func TestAuthorizePrompt(t *testing.T) {
 		v := f.signedIn(alice)
 		const cb = "https://app.test/cb"
 		asked := func(changes ...string) *shown { t.Helper(); return v.authorize(authorization(changes...)) }
-		refusal := func(p *shown, want ErrorCode) {
+		refusal := func(p *shown, want oauth.ErrorCode) {
 			t.Helper()
 			if got := p.answerTo(cb).Get("error"); got != string(want) {
 				t.Errorf("error %q, want %q", got, want)
 			}
 		}
-		refusal(asked("prompt", "none"), ConsentRequired)
+		refusal(asked("prompt", "none"), oauth.ConsentRequired)
 		hint := f.redeemed(v.code()).IDToken
 		bobs := f.redeemed(f.signedIn(bob).code()).IDToken
 		if asked("prompt", "none").answerTo(cb).Get("code") == "" {
@@ -356,7 +357,7 @@ func TestAuthorizePrompt(t *testing.T) {
 		if asked("prompt", "none", "id_token_hint", hint).answerTo(cb).Get("code") == "" {
 			t.Error("prompt=none with the right hint: no code")
 		}
-		refusal(asked("prompt", "none", "id_token_hint", bobs), LoginRequired)
+		refusal(asked("prompt", "none", "id_token_hint", bobs), oauth.LoginRequired)
 		asked("id_token_hint", bobs).expectPage(pages.ActionLogin, "somebody else is expected")
 		asked("prompt", "consent").expectPage(pages.ActionAllow, "prompt=consent asks though it is remembered")
 		asked("prompt", "login").expectPage(pages.ActionLogin, "prompt=login MUST authenticate anew")
@@ -364,7 +365,7 @@ func TestAuthorizePrompt(t *testing.T) {
 
 		time.Sleep(2 * time.Second)
 		asked("max_age", "1").expectPage(pages.ActionLogin, "the sign-in is older than max_age")
-		refusal(asked("max_age", "1", "prompt", "none"), LoginRequired)
+		refusal(asked("max_age", "1", "prompt", "none"), oauth.LoginRequired)
 		if asked("max_age", "10000").answerTo(cb).Get("code") == "" {
 			t.Error("max_age=10000: no code")
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
@@ -66,7 +67,7 @@ func (i *Issuer) browser(w http.ResponseWriter, r *http.Request) string {
 
 // csrf is the token of a form, for this browser and this session.
 func (i *Issuer) csrf(form, browser string, s *session) string {
-	return i.realm.seal.csrfToken(form, browser, s.id())
+	return i.realm.seal.CsrfToken(form, browser, s.id())
 }
 
 // errForged: a form was posted that no page of ours in this browser has shown.
@@ -76,10 +77,10 @@ var errForged = &pageError{status: http.StatusForbidden, kind: pages.ErrorForger
 // checkForm refuses a form that was not sent by our page in the same browser and
 // session. The token decides; where the browser says where the form came from,
 // that must fit too.
-func (i *Issuer) checkForm(r *http.Request, f form, name string, s *session) error {
+func (i *Issuer) checkForm(r *http.Request, f oauth.Form, name string, s *session) error {
 	browser := i.cookie(r, "browser")
 	want := i.csrf(name, browser, s)
-	if browser == "" || !hmac.Equal([]byte(f.get(pages.FieldCSRF)), []byte(want)) || !i.ownOrigin(r) {
+	if browser == "" || !hmac.Equal([]byte(f.Get(pages.FieldCSRF)), []byte(want)) || !i.ownOrigin(r) {
 		return errForged
 	}
 	return nil

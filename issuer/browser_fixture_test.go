@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -51,35 +53,35 @@ var (
 //	gone     confidential, disabled
 func withPeople(c *Config) {
 	c.LocalLogin = true
-	flows := []string{grantTypeAuthorizationCode, grantTypeRefreshToken}
-	client := func(id, clientType string, redirects []string, change func(*ClientMetadata)) Client {
-		m := ClientMetadata{
+	flows := []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken}
+	client := func(id, clientType string, redirects []string, change func(*clients.Metadata)) clients.Client {
+		m := clients.Metadata{
 			ID: id, Name: "Client " + id, Type: clientType, GrantTypes: flows, RedirectURIs: redirects,
-			Scope: append(slices.Clone(personalScopes), "read", "write"),
+			Scope: append(slices.Clone(oauth.PersonalScopes), "read", "write"),
 		}
 		if change != nil {
 			change(&m)
 		}
-		made := Client{ClientMetadata: m}
-		if clientType == Confidential {
-			made.Secrets = []ClientSecret{{Hash: HashSecret("canary-" + id)}}
+		made := clients.Client{Metadata: m}
+		if clientType == clients.Confidential {
+			made.Secrets = []clients.Secret{{Hash: clients.HashSecret("canary-" + id)}}
 		}
 		return made
 	}
-	c.Clients = slices.DeleteFunc(c.Clients, func(c Client) bool { return c.ID == "spa" })
+	c.Clients = slices.DeleteFunc(c.Clients, func(c clients.Client) bool { return c.ID == "spa" })
 	c.Clients = append(c.Clients,
-		client("web", Confidential, []string{"https://app.test/cb", "https://app.test/cb2"}, func(m *ClientMetadata) {
+		client("web", clients.Confidential, []string{"https://app.test/cb", "https://app.test/cb2"}, func(m *clients.Metadata) {
 			m.PostLogoutRedirectURIs = []string{"https://app.test/bye", "https://app.test/bye?from=here"}
 		}),
-		client("web2", Confidential, []string{"https://app2.test/cb?tenant=1"}, func(m *ClientMetadata) {
+		client("web2", clients.Confidential, []string{"https://app2.test/cb?tenant=1"}, func(m *clients.Metadata) {
 			m.PostLogoutRedirectURIs = []string{"https://app2.test/bye"}
 		}),
-		client("twin", Confidential, []string{"https://app.test/cb"}, nil),
-		client("spa", Public, []string{"https://spa.test/cb"}, nil),
-		client("native", Public, []string{"http://127.0.0.1/cb", "com.example.app:/cb"}, nil),
-		client("always", Confidential, []string{"https://always.test/cb"}, func(m *ClientMetadata) { m.RefreshTokenAlways = true }),
-		client("legacy", Confidential, []string{"https://legacy.test/cb"}, func(m *ClientMetadata) { m.PKCEOptional = true }),
-		client("gone", Confidential, []string{"https://gone.test/cb"}, func(m *ClientMetadata) { m.Disabled = true }),
+		client("twin", clients.Confidential, []string{"https://app.test/cb"}, nil),
+		client("spa", clients.Public, []string{"https://spa.test/cb"}, nil),
+		client("native", clients.Public, []string{"http://127.0.0.1/cb", "com.example.app:/cb"}, nil),
+		client("always", clients.Confidential, []string{"https://always.test/cb"}, func(m *clients.Metadata) { m.RefreshTokenAlways = true }),
+		client("legacy", clients.Confidential, []string{"https://legacy.test/cb"}, func(m *clients.Metadata) { m.PKCEOptional = true }),
+		client("gone", clients.Confidential, []string{"https://gone.test/cb"}, func(m *clients.Metadata) { m.Disabled = true }),
 	)
 }
 

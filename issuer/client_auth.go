@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -30,14 +33,14 @@ type credentials struct {
 
 // errInvalidClient is one answer for every wrong credential: whether the client
 // exists, is disabled or has another secret is nobody's business.
-func errInvalidClient(cause error) *Error {
-	return refuse(InvalidClient, "client authentication failed: unknown client, wrong secret, or a method this client may not use").because(cause)
+func errInvalidClient(cause error) *oauth.Error {
+	return oauth.Refuse(oauth.InvalidClient, "client authentication failed: unknown client, wrong secret, or a method this client may not use").Because(cause)
 }
 
 // authenticate finds out which client sends the request and proves it (RFC 6749
 // §2.3). Every endpoint that clients call directly begins with it. A public
 // client only says who it is.
-func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f form) (*Client, error) {
+func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f oauth.Form) (*clients.Client, error) {
 	given, err := readCredentials(r.Header, f)
 	if err != nil {
 		return nil, err
@@ -45,7 +48,7 @@ func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f form) (*Cl
 	client, err := i.verifyCredentials(ctx, given)
 	if err != nil {
 		if errors.Is(err, errBadCredentials) {
-			i.audit(r, "client_authentication_failed", slog.String("client_id", loggable(given.clientID)),
+			i.trail.Record(r, "client_authentication_failed", slog.String("client_id", audit.Loggable(given.clientID)),
 				slog.String("method", given.method), slog.String("reason", err.Error()))
 			return nil, errInvalidClient(err)
 		}
@@ -58,32 +61,32 @@ func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f form) (*Cl
 // one method more: the client's own access token in the Authorization header, as
 // the delegation of an earlier server had it, with or without Bearer.
 // That token is returned too; it is nil where another method was used.
-func (i *Issuer) authenticateFor(grantType string, r *http.Request, f form) (*Client, *introspect.Token, error) {
+func (i *Issuer) authenticateFor(grantType string, r *http.Request, f oauth.Form) (*clients.Client, *introspect.Token, error) {
 	token, err := introspect.FromHeader(r.Header, true)
-	if grantType != grantTypeTokenExchange || err != nil {
+	if grantType != oauth.GrantTokenExchange || err != nil {
 		client, err := i.authenticate(r.Context(), r, f)
 		return client, nil, err
 	}
-	if f.get("client_secret") != "" {
-		return nil, nil, refuse(InvalidRequest, "the client authenticates twice, by its token and in the body; use one (RFC 6749 section 2.3)")
+	if f.Get("client_secret") != "" {
+		return nil, nil, oauth.Refuse(oauth.InvalidRequest, "the client authenticates twice, by its token and in the body; use one (RFC 6749 section 2.3)")
 	}
 	client, facts, err := i.ownToken(r.Context(), token)
 	switch {
 	case errors.Is(err, errBadCredentials), errors.Is(err, introspect.ErrInactive):
-		i.audit(r, "client_authentication_failed", slog.String("method", "access_token"), slog.String("reason", err.Error()))
+		i.trail.Record(r, "client_authentication_failed", slog.String("method", "access_token"), slog.String("reason", err.Error()))
 		return nil, nil, errInvalidClient(err)
 	case err != nil:
 		return nil, nil, err
 	}
-	if id := f.get("client_id"); id != "" && id != client.ID {
-		return nil, nil, refuse(InvalidRequest, "client_id differs from the client of the token in the Authorization header")
+	if id := f.Get("client_id"); id != "" && id != client.ID {
+		return nil, nil, oauth.Refuse(oauth.InvalidRequest, "client_id differs from the client of the token in the Authorization header")
 	}
 	return client, facts, nil
 }
 
 // ownToken proves a client by an access token that it got for itself, by client
 // credentials: not one that speaks for a person, and not one that was exchanged.
-func (i *Issuer) ownToken(ctx context.Context, token string) (*Client, *introspect.Token, error) {
+func (i *Issuer) ownToken(ctx context.Context, token string) (*clients.Client, *introspect.Token, error) {
 	facts, err := i.Introspect(ctx, token)
 	if err != nil {
 		return nil, nil, err
@@ -111,30 +114,30 @@ type badCredentials string
 func (b badCredentials) Error() string        { return string(b) }
 func (b badCredentials) Is(target error) bool { return target == errBadCredentials }
 
-func (i *Issuer) verifyCredentials(ctx context.Context, given credentials) (*Client, error) {
+func (i *Issuer) verifyCredentials(ctx context.Context, given credentials) (*clients.Client, error) {
 	client, err := i.Client(ctx, given.clientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		// As much work as for a client that exists, so that the time tells
 		// nothing either.
-		decoy, err := decodeClient(decoyClient)
+		decoy, err := clients.Decode(decoyClient)
 		if err != nil {
 			return nil, err
 		}
-		decoy.hasSecret(given.secret, time.Now())
+		decoy.HasSecret(given.secret, time.Now())
 		return nil, badCredentials("unknown client")
 	case err != nil:
 		return nil, err
 	}
-	proven := client.hasSecret(given.secret, time.Now())
+	proven := client.HasSecret(given.secret, time.Now())
 	switch {
 	case client.Disabled:
 		return nil, badCredentials("disabled client")
-	case client.Type == Public && given.method != noClientAuth:
+	case client.Type == clients.Public && given.method != noClientAuth:
 		// A secret that a public client sends is in everybody's hands. To let it
 		// pass would make people believe that it proves something.
 		return nil, badCredentials("a public client sent a secret")
-	case client.Type != Public && (given.method == noClientAuth || !proven):
+	case client.Type != clients.Public && (given.method == noClientAuth || !proven):
 		return nil, badCredentials("wrong or missing secret")
 	}
 	return client, nil
@@ -148,31 +151,31 @@ var decoyClient = []byte(`{"client_id":"decoy-decoy-decoy-decoy","client_name":"
 // readCredentials finds the one authentication method in use. Two at once are
 // refused (RFC 6749 §2.3), but a client_id in the body that equals the Basic one
 // is not a second method: lua-resty-openidc and others send it.
-func readCredentials(header http.Header, f form) (credentials, error) {
+func readCredentials(header http.Header, f oauth.Form) (credentials, error) {
 	switch authorization := header.Values("Authorization"); {
 	case len(authorization) > 1:
-		return credentials{}, refuse(InvalidRequest, "there is more than one Authorization header")
-	case f.get("client_assertion") != "" || f.get("client_assertion_type") != "":
-		return credentials{}, refuse(InvalidClient, "client assertions are not supported; use client_secret_basic or client_secret_post")
+		return credentials{}, oauth.Refuse(oauth.InvalidRequest, "there is more than one Authorization header")
+	case f.Get("client_assertion") != "" || f.Get("client_assertion_type") != "":
+		return credentials{}, oauth.Refuse(oauth.InvalidClient, "client assertions are not supported; use client_secret_basic or client_secret_post")
 	case len(authorization) == 1:
 		given, err := parseBasic(authorization[0])
 		if err != nil {
 			return credentials{}, err
 		}
-		if f.get("client_secret") != "" {
-			return credentials{}, refuse(InvalidRequest, "the client authenticates twice, in the Authorization header and in the body; use one (RFC 6749 section 2.3)")
+		if f.Get("client_secret") != "" {
+			return credentials{}, oauth.Refuse(oauth.InvalidRequest, "the client authenticates twice, in the Authorization header and in the body; use one (RFC 6749 section 2.3)")
 		}
-		if id := f.get("client_id"); id != "" && id != given.clientID {
-			return credentials{}, refuse(InvalidRequest, "client_id differs from that of the Authorization header")
+		if id := f.Get("client_id"); id != "" && id != given.clientID {
+			return credentials{}, oauth.Refuse(oauth.InvalidRequest, "client_id differs from that of the Authorization header")
 		}
 		return given, nil
 	}
-	given := credentials{method: noClientAuth, clientID: f.get("client_id"), secret: f.get("client_secret")}
+	given := credentials{method: noClientAuth, clientID: f.Get("client_id"), secret: f.Get("client_secret")}
 	if given.secret != "" {
 		given.method = clientSecretPost
 	}
 	if given.clientID == "" {
-		return credentials{}, refuse(InvalidClient, "the client is not named: send HTTP Basic credentials, or client_id in the body")
+		return credentials{}, oauth.Refuse(oauth.InvalidClient, "the client is not named: send HTTP Basic credentials, or client_id in the body")
 	}
 	return given, nil
 }
@@ -182,7 +185,7 @@ func readCredentials(header http.Header, f form) (credentials, error) {
 // read, so that one pair of credentials has one spelling.
 func parseBasic(authorization string) (credentials, error) {
 	malformed := func(what string) error {
-		return refuse(InvalidClient, "the Authorization header is not HTTP Basic with a form-encoded client id and secret (RFC 6749 section 2.3.1): %s", what)
+		return oauth.Refuse(oauth.InvalidClient, "the Authorization header is not HTTP Basic with a form-encoded client id and secret (RFC 6749 section 2.3.1): %s", what)
 	}
 	scheme, encoded, ok := strings.Cut(authorization, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") {

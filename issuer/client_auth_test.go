@@ -10,6 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // basicHeader sends what stands between "Basic " and the end as it is.
@@ -107,7 +110,7 @@ func TestClientAuthentication(t *testing.T) {
 		for _, test := range tests {
 			t.Run(endpoint.path+" "+test.name, func(t *testing.T) {
 				w := f.post(endpoint.path, endpoint.body+test.body, test.changes...)
-				code := map[int]ErrorCode{ok: "", unproven: InvalidClient, malformed: InvalidRequest}[test.status]
+				code := map[int]oauth.ErrorCode{ok: "", unproven: oauth.InvalidClient, malformed: oauth.InvalidRequest}[test.status]
 				expect(t, w, test.status, code)
 				checkNotStored(t, w)
 				if challenge := w.Header().Get("WWW-Authenticate"); test.status == unproven && !strings.HasPrefix(challenge, "Basic realm=") {
@@ -119,12 +122,12 @@ func TestClientAuthentication(t *testing.T) {
 
 	t.Run("RFC 6749 §2.3.1 MUST NOT be in the URI", func(t *testing.T) {
 		w := f.post("/token?"+inBody("svc", svcSecret)[1:], ccGrant)
-		expect(t, w, 401, InvalidClient)
+		expect(t, w, 401, oauth.InvalidClient)
 	})
 }
 
 func hashText(secret string) string {
-	text, err := HashSecret(secret).MarshalText()
+	text, err := clients.HashSecret(secret).MarshalText()
 	if err != nil {
 		panic(err)
 	}
@@ -169,7 +172,7 @@ func TestClientAuthenticationTellsNothing(t *testing.T) {
 func TestRotatedSecretExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		_, first, err := f.AddClient(t.Context(), ClientMetadata{ID: "new", GrantTypes: []string{"client_credentials"}})
+		_, first, err := f.AddClient(t.Context(), clients.Metadata{ID: "new", GrantTypes: []string{"client_credentials"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,14 +184,14 @@ func TestRotatedSecretExpires(t *testing.T) {
 		expect(t, f.post("/token", ccGrant, withBasic("new", first)), 200, "")
 		expect(t, f.post("/token", ccGrant, withBasic("new", second)), 200, "")
 		time.Sleep(1)
-		expect(t, f.post("/token", ccGrant, withBasic("new", first)), 401, InvalidClient)
+		expect(t, f.post("/token", ccGrant, withBasic("new", first)), 401, oauth.InvalidClient)
 		expect(t, f.post("/token", ccGrant, withBasic("new", second)), 200, "")
 
 		third, err := f.RotateSecret(t.Context(), "new", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect(t, f.post("/token", ccGrant, withBasic("new", second)), 401, InvalidClient)
+		expect(t, f.post("/token", ccGrant, withBasic("new", second)), 401, oauth.InvalidClient)
 		expect(t, f.post("/token", ccGrant, withBasic("new", third)), 200, "")
 	})
 }
@@ -199,7 +202,7 @@ func TestClientAuthenticationWithoutStorage(t *testing.T) {
 		f := newFixture(t)
 		f.store.fail(cause)
 		w := f.post("/token", ccGrant, withBasic("stored", "canary"))
-		expect(t, w, 503, TemporarilyUnavailable)
+		expect(t, w, 503, oauth.TemporarilyUnavailable)
 		if w.Header().Get("Retry-After") == "" {
 			t.Error("503 without Retry-After")
 		}

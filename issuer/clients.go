@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -21,49 +22,47 @@ var (
 
 // Client returns the client with that id, declared or stored. It returns an
 // error that is storage.ErrNotFound if there is none.
-func (i *Issuer) Client(ctx context.Context, id string) (*Client, error) {
+func (i *Issuer) Client(ctx context.Context, id string) (*clients.Client, error) {
 	if client, ok := i.declared[id]; ok {
 		return client, nil
 	}
-	if validateClientID(id) != nil {
+	if clients.ValidateID(id) != nil {
 		return nil, storage.ErrNotFound
 	}
-	var client *Client
+	var client *clients.Client
 	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
-		client, err = getClient(tx, i.config.URL, id)
+		client, err = clients.Get(tx, i.config.URL, id)
 		return err
 	})
 	return client, err
 }
 
 // Clients returns all clients by id.
-func (i *Issuer) Clients(ctx context.Context) ([]*Client, error) {
-	var clients []*Client
+func (i *Issuer) Clients(ctx context.Context) ([]*clients.Client, error) {
+	var all []*clients.Client
 	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
-		clients = clients[:0]
-		return tx.List(kindClient, clientKey(i.config.URL, ""), func(_ string, value []byte) error {
-			client, err := decodeClient(value)
-			if err == nil && i.declared[client.ID] == nil {
-				clients = append(clients, client)
+		all = all[:0]
+		return clients.Each(tx, i.config.URL, func(client *clients.Client) {
+			if i.declared[client.ID] == nil {
+				all = append(all, client)
 			}
-			return err
 		})
 	})
 	for _, client := range i.declared {
-		clients = append(clients, client)
+		all = append(all, client)
 	}
-	slices.SortFunc(clients, func(a, b *Client) int { return strings.Compare(a.ID, b.ID) })
-	return clients, err
+	slices.SortFunc(all, func(a, b *clients.Client) int { return strings.Compare(a.ID, b.ID) })
+	return all, err
 }
 
 // AddClient registers a client. An empty ID gets a random one; a confidential
 // client gets a secret, which is returned this once and kept only as a hash.
-func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client *Client, secret string, err error) {
+func (i *Issuer) AddClient(ctx context.Context, metadata clients.Metadata) (client *clients.Client, secret string, err error) {
 	if client, err = i.newClient(metadata); err != nil {
 		return nil, "", err
 	}
-	if client.Type == Confidential {
-		secret = client.replaceSecrets()
+	if client.Type == clients.Confidential {
+		secret = client.ReplaceSecrets()
 	}
 	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error { return i.insertClient(tx, client) })
 	if err != nil {
@@ -74,51 +73,32 @@ func (i *Issuer) AddClient(ctx context.Context, metadata ClientMetadata) (client
 
 // newClient makes a client of metadata that this issuer can serve, without a
 // secret, and stores nothing.
-func (i *Issuer) newClient(metadata ClientMetadata) (*Client, error) {
+func (i *Issuer) newClient(metadata clients.Metadata) (*clients.Client, error) {
 	if metadata.ID == "" {
 		metadata.ID = record.RandomText(16)
 	}
 	if metadata.Type == "" {
-		metadata.Type = Confidential
+		metadata.Type = clients.Confidential
 	}
 	metadata.GrantTypes = slices.Clone(metadata.GrantTypes) // validate writes to it
-	if err := metadata.validate(&i.config); err != nil {
+	if err := metadata.Validate(i.config.scopeNames()); err != nil {
 		return nil, err
 	}
-	return &Client{ClientMetadata: metadata, Created: record.Now()}, nil
+	return &clients.Client{Metadata: metadata, Created: record.Now()}, nil
 }
 
 // insertClient writes a new client, or returns ErrClientExists.
-func (i *Issuer) insertClient(tx storage.Tx, client *Client) error {
+func (i *Issuer) insertClient(tx storage.Tx, client *clients.Client) error {
 	if i.declared[client.ID] != nil {
 		return ErrClientExists
 	}
-	switch _, err := getClient(tx, i.config.URL, client.ID); {
+	switch _, err := clients.Get(tx, i.config.URL, client.ID); {
 	case err == nil:
 		return ErrClientExists
 	case !errors.Is(err, storage.ErrNotFound):
 		return err
 	}
-	return putClient(tx, i.config.URL, client)
-}
-
-// replaceSecrets gives the client one secret in place of all it has.
-func (c *Client) replaceSecrets() (secret string) {
-	secret = NewSecret()
-	c.Secrets = []ClientSecret{{Hash: HashSecret(secret), Created: record.Now()}}
-	return secret
-}
-
-// fillScope: a client that people sign in for and that names no scope can tell
-// who they are, and stay connected if it may refresh.
-func (m *ClientMetadata) fillScope() {
-	if len(m.Scope) > 0 || !(m.mayUse(grantTypeAuthorizationCode) || m.mayUse(grantTypeDeviceCode)) {
-		return
-	}
-	m.Scope = Scope{scopeOpenID, scopeProfile, scopeEmail}
-	if m.mayUse(grantTypeRefreshToken) {
-		m.Scope = append(m.Scope, scopeOfflineAccess)
-	}
+	return clients.Put(tx, i.config.URL, client)
 }
 
 // RemoveClient forgets a client and ends every token it holds. The request of one
@@ -129,29 +109,23 @@ func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 	}
 	var ended []revocation
 	err := i.revoke(ctx, i.revokeClient(id), func(tx storage.Tx) error {
-		client, err := getClient(tx, i.config.URL, id)
+		client, err := clients.Get(tx, i.config.URL, id)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) {
 			return err // a damaged record can still be removed
 		}
-		if err == nil && client.isWaiting() {
+		if err == nil && client.IsWaiting() {
 			if err := i.withdrawApplication(tx, client); err != nil {
 				return err
 			}
 		}
 		var failed error
 		ended, failed = i.endAuthorizationsOfClient(tx, id)
-		return errors.Join(failed, i.deleteClient(tx, id))
+		return errors.Join(failed, clients.Delete(tx, i.config.URL, id))
 	})
 	if err == nil {
 		i.enforce(ended...)
 	}
 	return err
-}
-
-// deleteClient deletes the records of a client.
-func (i *Issuer) deleteClient(tx storage.Tx, id string) error {
-	key := clientKey(i.config.URL, id)
-	return errors.Join(tx.Delete(kindClient, key), tx.Delete(kindUnused, key))
 }
 
 // RotateSecret gives a client a new secret, which is returned this once. The
@@ -163,13 +137,13 @@ func (i *Issuer) RotateSecret(ctx context.Context, id string, overlap time.Durat
 	if i.declared[id] != nil {
 		return "", ErrClientDeclared
 	}
-	secret = NewSecret()
+	secret = clients.NewSecret()
 	err = i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		client, err := getClient(tx, i.config.URL, id)
+		client, err := clients.Get(tx, i.config.URL, id)
 		if err != nil {
 			return err
 		}
-		if client.Type == Public {
+		if client.Type == clients.Public {
 			return ErrClientPublic
 		}
 		now := time.Now().UTC().Truncate(time.Second)
@@ -183,22 +157,11 @@ func (i *Issuer) RotateSecret(ctx context.Context, id string, overlap time.Durat
 				kept = append(kept, s)
 			}
 		}
-		client.Secrets = append(kept, ClientSecret{Hash: HashSecret(secret), Created: now})
-		return putClient(tx, i.config.URL, client)
+		client.Secrets = append(kept, clients.Secret{Hash: clients.HashSecret(secret), Created: now})
+		return clients.Put(tx, i.config.URL, client)
 	})
 	if err != nil {
 		return "", err
 	}
 	return secret, nil
-}
-
-// SecretsInForce counts the secrets that work at now.
-func (c *Client) SecretsInForce(now time.Time) int {
-	n := 0
-	for _, s := range c.Secrets {
-		if s.Expires.IsZero() || now.Before(s.Expires) {
-			n++
-		}
-	}
-	return n
 }

@@ -9,11 +9,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
-func newService(id string) ClientMetadata {
-	return ClientMetadata{ID: id, GrantTypes: []string{"client_credentials"}, Scope: Scope{"read"}}
+func newService(id string) clients.Metadata {
+	return clients.Metadata{ID: id, GrantTypes: []string{"client_credentials"}, Scope: oauth.Scope{"read"}}
 }
 
 // add registers a client and returns what it authenticates with.
@@ -32,7 +34,7 @@ func TestAddClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if client.Type != Confidential || len(client.ID) < 20 || len(secret) < 43 || client.Declared {
+	if client.Type != clients.Confidential || len(client.ID) < 20 || len(secret) < 43 || client.Declared {
 		t.Errorf("client %+v with a secret of %d characters", client, len(secret))
 	}
 	expect(t, f.post("/token", ccGrant, withBasic(client.ID, secret)), 200, "")
@@ -50,7 +52,7 @@ func TestAddClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, secret, err := f.AddClient(t.Context(), ClientMetadata{ID: "app", Type: Public})
+	public, secret, err := f.AddClient(t.Context(), clients.Metadata{ID: "app", Type: clients.Public})
 	if err != nil || secret != "" || len(public.Secrets) != 0 {
 		t.Errorf("a public client: %+v, secret %q, %v", public, secret, err)
 	}
@@ -63,7 +65,7 @@ func TestAddClient(t *testing.T) {
 
 func TestAddClientRefuses(t *testing.T) {
 	f := newFixture(t)
-	for name, metadata := range map[string]ClientMetadata{
+	for name, metadata := range map[string]clients.Metadata{
 		"an id with a space":                 newService("a b"),
 		"an id with a colon":                 newService("a:b"),
 		"an id with a slash":                 newService("a/b"),
@@ -72,8 +74,8 @@ func TestAddClientRefuses(t *testing.T) {
 		"an id of 129 characters":            newService(strings.Repeat("a", 129)),
 		"a type that is not known":           {ID: "x", Type: "secret"},
 		"a grant that is not known":          {ID: "x", GrantTypes: []string{"password"}},
-		"RFC 6749 §4.4 a public one with cc": {ID: "x", Type: Public, GrantTypes: []string{"client_credentials"}},
-		"a scope that is not declared":       {ID: "x", Scope: Scope{"delete"}},
+		"RFC 6749 §4.4 a public one with cc": {ID: "x", Type: clients.Public, GrantTypes: []string{"client_credentials"}},
+		"a scope that is not declared":       {ID: "x", Scope: oauth.Scope{"delete"}},
 		"RFC 8707 §2 a relative resource":    {ID: "x", Resources: []string{"/api"}},
 		"RFC 8707 §2 a fragment":             {ID: "x", Resources: []string{fixtureAPI + "#"}},
 	} {
@@ -128,12 +130,12 @@ func TestRemoveClient(t *testing.T) {
 		f.judge(token, false, "a token of the client")
 		f.judge(neighbour, true, "a token of another client")
 		f.judge(declared, true, "a token of a declared client")
-		expect(t, f.post("/token", ccGrant, gone), 401, InvalidClient)
+		expect(t, f.post("/token", ccGrant, gone), 401, oauth.InvalidClient)
 
 		time.Sleep(time.Second)
 		again := f.add("gone")
 		renewed := f.issue(again, "")
-		expect(t, f.post("/token", ccGrant, gone), 401, InvalidClient)
+		expect(t, f.post("/token", ccGrant, gone), 401, oauth.InvalidClient)
 		f.restart()
 		f.judge(renewed, true, "a token of the client made anew")
 		f.judge(token, false, "a token of the client before it")
@@ -169,7 +171,7 @@ func TestDamagedClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, f.post("/token", ccGrant, withBasic("torn", "canary")), 503, TemporarilyUnavailable)
+	expect(t, f.post("/token", ccGrant, withBasic("torn", "canary")), 503, oauth.TemporarilyUnavailable)
 	if _, _, err := f.AddClient(t.Context(), newService("torn")); !errors.Is(err, storage.ErrDamaged) {
 		t.Errorf("AddClient: %v", err)
 	}
@@ -184,7 +186,7 @@ func TestDamagedClient(t *testing.T) {
 
 func TestRotateSecretRefuses(t *testing.T) {
 	f := newFixture(t)
-	if _, _, err := f.AddClient(t.Context(), ClientMetadata{ID: "app", Type: Public}); err != nil {
+	if _, _, err := f.AddClient(t.Context(), clients.Metadata{ID: "app", Type: clients.Public}); err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]error{"svc": ErrClientDeclared, "app": ErrClientPublic, "nobody": storage.ErrNotFound} {

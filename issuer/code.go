@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -32,8 +33,8 @@ type authorizationCode struct {
 
 // errCode is the answer to every code that cannot be redeemed by this client;
 // the cause, in the log, says why.
-func errCode(cause string) *Error {
-	return refuse(InvalidGrant, "the code is unknown, expired, used already, or was given to another client").because(errors.New(cause))
+func errCode(cause string) *oauth.Error {
+	return oauth.Refuse(oauth.InvalidGrant, "the code is unknown, expired, used already, or was given to another client").Because(errors.New(cause))
 }
 
 // redeemCode marks a code as used and writes the authorization that it stands
@@ -41,7 +42,7 @@ func errCode(cause string) *Error {
 // first redemption gave. replayed is then the revocation to enforce, and refused
 // the answer: both are results of a transaction that must commit.
 func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorizationCode, replayed *revocation, refused, err error) {
-	key, ok := record.HandleKey(i.config.URL, r.get("code"))
+	key, ok := record.HandleKey(i.config.URL, r.Get("code"))
 	if !ok {
 		return nil, nil, errCode("not a code"), nil
 	}
@@ -82,17 +83,17 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 // checkRedemption holds a token request against the request that the code was
 // given for.
 func checkRedemption(code *authorizationCode, r *tokenRequest) error {
-	redirectURI := r.get("redirect_uri")
+	redirectURI := r.Get("redirect_uri")
 	switch {
 	case redirectURI == "" && len(r.client.RedirectURIs) > 1:
-		return refuse(InvalidGrant, "redirect_uri is missing; this client has several, so it must repeat the one of the authorization request")
+		return oauth.Refuse(oauth.InvalidGrant, "redirect_uri is missing; this client has several, so it must repeat the one of the authorization request")
 	case redirectURI != "" && redirectURI != code.RedirectURI:
-		return refuse(InvalidGrant, "redirect_uri is not that of the authorization request")
+		return oauth.Refuse(oauth.InvalidGrant, "redirect_uri is not that of the authorization request")
 	}
-	if _, err := provenRedirectURI(r.client, code.RedirectURI, true); err != nil {
-		return refuse(InvalidGrant, "the redirect URI of the authorization request is no longer registered")
+	if _, err := r.client.ProvenRedirectURI(code.RedirectURI, true); err != nil {
+		return oauth.Refuse(oauth.InvalidGrant, "the redirect URI of the authorization request is no longer registered")
 	}
-	return checkVerifier(r.client, code.CodeChallenge, r.get("code_verifier"))
+	return r.client.CheckVerifier(code.CodeChallenge, r.Get("code_verifier"))
 }
 
 // narrowed returns the audience of a token: all that was granted, or of it what
@@ -103,7 +104,7 @@ func narrowed(granted, asked []string) ([]string, error) {
 	}
 	for _, resource := range asked {
 		if !slices.Contains(granted, resource) {
-			return nil, refuse(InvalidTarget, "resource may only name what the authorization is for")
+			return nil, oauth.Refuse(oauth.InvalidTarget, "resource may only name what the authorization is for")
 		}
 	}
 	return slices.Compact(slices.Sorted(slices.Values(asked))), nil

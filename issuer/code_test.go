@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -26,20 +28,20 @@ func TestCodeIsBound(t *testing.T) {
 		must string
 		form string
 		as   fixtureRequest
-		want ErrorCode
+		want oauth.ErrorCode
 	}{
-		{"MUST have been issued to the client", redeemForm(code), asWeb2, InvalidGrant},
-		{"MUST have been issued to the client, whose redirect URI alone does not tell", redeemForm(code), asTwin, InvalidGrant},
-		{"MUST have been issued to the client, a public one", redeemForm(code, "client_id", "spa"), func(*http.Request) {}, InvalidGrant},
-		{"a confidential client MUST authenticate", redeemForm(code, "client_id", "web"), func(*http.Request) {}, InvalidClient},
-		{"redirect_uri MUST be identical, not only registered", redeemForm(code, "redirect_uri", "https://app.test/cb2"), asWeb, InvalidGrant},
-		{"redirect_uri MUST be identical", redeemForm(code, "redirect_uri", "https://app.test/cb/"), asWeb, InvalidGrant},
-		{"redirect_uri is required of a client with several", redeemForm(code, "redirect_uri", ""), asWeb, InvalidGrant},
-		{"code is required", redeemForm(""), asWeb, InvalidRequest},
-		{"code once", redeemForm(code) + "&code=" + code, asWeb, InvalidRequest},
-		{"redirect_uri once", redeemForm(code) + "&redirect_uri=https://evil.test", asWeb, InvalidRequest},
-		{"RFC 8707 section 2.2: only what the authorization is for", redeemForm(code, "resource", fixtureFiles), asWeb, InvalidTarget},
-		{"client without the grant", redeemForm(code), asSvc, UnauthorizedClient},
+		{"MUST have been issued to the client", redeemForm(code), asWeb2, oauth.InvalidGrant},
+		{"MUST have been issued to the client, whose redirect URI alone does not tell", redeemForm(code), asTwin, oauth.InvalidGrant},
+		{"MUST have been issued to the client, a public one", redeemForm(code, "client_id", "spa"), func(*http.Request) {}, oauth.InvalidGrant},
+		{"a confidential client MUST authenticate", redeemForm(code, "client_id", "web"), func(*http.Request) {}, oauth.InvalidClient},
+		{"redirect_uri MUST be identical, not only registered", redeemForm(code, "redirect_uri", "https://app.test/cb2"), asWeb, oauth.InvalidGrant},
+		{"redirect_uri MUST be identical", redeemForm(code, "redirect_uri", "https://app.test/cb/"), asWeb, oauth.InvalidGrant},
+		{"redirect_uri is required of a client with several", redeemForm(code, "redirect_uri", ""), asWeb, oauth.InvalidGrant},
+		{"code is required", redeemForm(""), asWeb, oauth.InvalidRequest},
+		{"code once", redeemForm(code) + "&code=" + code, asWeb, oauth.InvalidRequest},
+		{"redirect_uri once", redeemForm(code) + "&redirect_uri=https://evil.test", asWeb, oauth.InvalidRequest},
+		{"RFC 8707 section 2.2: only what the authorization is for", redeemForm(code, "resource", fixtureFiles), asWeb, oauth.InvalidTarget},
+		{"client without the grant", redeemForm(code), asSvc, oauth.UnauthorizedClient},
 	} {
 		t.Run(test.must, func(t *testing.T) {
 			if got := errorOf(t, f.post("/token", test.form, test.as)); got != test.want {
@@ -69,11 +71,11 @@ func TestCodeReplay(t *testing.T) {
 			tokens := f.redeemed(code)
 			f.judge(tokens.AccessToken, true, "the token before the replay")
 			time.Sleep(later)
-			expect(t, f.post("/token", redeemForm(code), asWeb2), http.StatusBadRequest, InvalidGrant)
+			expect(t, f.post("/token", redeemForm(code), asWeb2), http.StatusBadRequest, oauth.InvalidGrant)
 			f.judge(tokens.AccessToken, true, "a stranger's replay ends nothing")
-			expect(t, f.post("/token", redeemForm(code), asWeb), http.StatusBadRequest, InvalidGrant)
+			expect(t, f.post("/token", redeemForm(code), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 			f.judge(tokens.AccessToken, false, "the token after the replay")
-			expect(t, f.post("/token", refreshForm(tokens.RefreshToken), asWeb), http.StatusBadRequest, InvalidGrant)
+			expect(t, f.post("/token", refreshForm(tokens.RefreshToken), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 			f.restart()
 			f.judge(tokens.AccessToken, false, "the token after a restart")
 		}
@@ -92,7 +94,7 @@ func TestCodeExpiry(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		f.redeemed(inTime)
 		time.Sleep(time.Second)
-		expect(t, f.post("/token", redeemForm(late), asWeb), http.StatusBadRequest, InvalidGrant)
+		expect(t, f.post("/token", redeemForm(late), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 	})
 }
 
@@ -103,7 +105,7 @@ func TestCodeSurvivesRestart(t *testing.T) {
 	f.restart()
 	f.redeemed(code)
 	f.restart()
-	expect(t, f.post("/token", redeemForm(code), asWeb), http.StatusBadRequest, InvalidGrant)
+	expect(t, f.post("/token", redeemForm(code), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 }
 
 // mutations are spellings near a handle that must not be taken for it.
@@ -129,7 +131,7 @@ func TestCodeMutations(t *testing.T) {
 			continue
 		}
 		w := f.post("/token", redeemForm(mutated), asWeb)
-		if got := errorOf(t, w); got != InvalidGrant {
+		if got := errorOf(t, w); got != oauth.InvalidGrant {
 			t.Errorf("%s: error %q, want invalid_grant", name, got)
 		}
 	}
@@ -148,17 +150,17 @@ func TestTypeConfusion(t *testing.T) {
 		"code": code, "refresh token": tokens.RefreshToken, "access token": tokens.AccessToken, "ID token": tokens.IDToken,
 		"session": v.cookies["__Host-oauth_session"], "browser": v.cookies["__Host-oauth_browser"],
 		"transaction": transaction.fields.Get(pages.FieldTransaction), "CSRF token": transaction.fields.Get(pages.FieldCSRF),
-		"secret": NewSecret(), "handle": record.NewHandle(), "authorization": f.facts(tokens.AccessToken).AuthorizationID,
+		"secret": clients.NewSecret(), "handle": record.NewHandle(), "authorization": f.facts(tokens.AccessToken).AuthorizationID,
 	}
 	for name, value := range values {
 		if value == "" {
 			t.Fatalf("no %s", name)
 		}
 		if name != "code" {
-			expect(t, f.post("/token", redeemForm(value), asWeb), http.StatusBadRequest, InvalidGrant)
+			expect(t, f.post("/token", redeemForm(value), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 		}
 		if name != "refresh token" {
-			expect(t, f.post("/token", refreshForm(value), asWeb), http.StatusBadRequest, InvalidGrant)
+			expect(t, f.post("/token", refreshForm(value), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 		}
 		if name != "access token" {
 			f.judge(value, false, name+" as an access token")
@@ -173,7 +175,7 @@ func TestTypeConfusion(t *testing.T) {
 		}
 		if name != "ID token" {
 			p := v.authorize(authorization("id_token_hint", value))
-			if got := p.answerTo("https://app.test/cb").Get("error"); got != string(InvalidRequest) {
+			if got := p.answerTo("https://app.test/cb").Get("error"); got != string(oauth.InvalidRequest) {
 				t.Errorf("%s as id_token_hint: error %q", name, got)
 			}
 		}
@@ -198,14 +200,16 @@ func TestCodeAfterAChange(t *testing.T) {
 			must(f.t, f.SetPassword(f.t.Context(), u.ID, bobPassword))
 		}},
 		{"the redirect URI was removed", func(f *fixture, _ *visitor, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.RedirectURIs = []string{"https://app.test/cb2"} })
+			f.reconfigure(func(c *clients.Client) { c.RedirectURIs = []string{"https://app.test/cb2"} })
 		}},
-		{"the client was disabled", func(f *fixture, _ *visitor, _ *users.User) { f.reconfigure(func(c *Client) { c.Disabled = true }) }},
+		{"the client was disabled", func(f *fixture, _ *visitor, _ *users.User) {
+			f.reconfigure(func(c *clients.Client) { c.Disabled = true })
+		}},
 		{"the client lost the grant", func(f *fixture, _ *visitor, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.GrantTypes = []string{"refresh_token"} })
+			f.reconfigure(func(c *clients.Client) { c.GrantTypes = []string{"refresh_token"} })
 		}},
 		{"the client was made anew", func(f *fixture, _ *visitor, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.Created = time.Now().Add(time.Second) })
+			f.reconfigure(func(c *clients.Client) { c.Created = time.Now().Add(time.Second) })
 		}},
 	} {
 		t.Run(test.must, func(t *testing.T) {
@@ -230,7 +234,7 @@ func must(t testing.TB, err error) {
 }
 
 // reconfigure reloads with the declared client web changed; the State stays.
-func (f *fixture) reconfigure(change func(*Client)) {
+func (f *fixture) reconfigure(change func(*clients.Client)) {
 	f.t.Helper()
 	clients := slices.Clone(f.config.Clients)
 	for n := range clients {
@@ -269,7 +273,7 @@ func TestCodeRace(t *testing.T) {
 			switch {
 			case w.Code == http.StatusOK:
 				won = append(won, f.tokens(w))
-			case w.Code != http.StatusBadRequest || errorOf(t, w) != InvalidGrant:
+			case w.Code != http.StatusBadRequest || errorOf(t, w) != oauth.InvalidGrant:
 				t.Errorf("status %d: %s", w.Code, w.Body)
 			}
 		}
@@ -277,6 +281,6 @@ func TestCodeRace(t *testing.T) {
 			t.Fatalf("%d of 50 redemptions won", len(won))
 		}
 		f.judge(won[0].AccessToken, false, "the token of a code that was replayed")
-		expect(t, f.post("/token", refreshForm(won[0].RefreshToken), asWeb), http.StatusBadRequest, InvalidGrant)
+		expect(t, f.post("/token", refreshForm(won[0].RefreshToken), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 	}
 }

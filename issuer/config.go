@@ -7,13 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
@@ -51,7 +52,7 @@ type Config struct {
 	Scopes []ScopeConfig
 
 	// Clients declared here exist beside those in the storage.
-	Clients []Client
+	Clients []clients.Client
 
 	// DefaultResource is the audience of tokens whose request and client name
 	// none. When it is empty and Resources names exactly one, that is it.
@@ -191,7 +192,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("key rotation every %s: want %s or more", c.KeyRotation, minKeyRotation)
 	}
 	if c.DefaultResource != "" {
-		if err := validateResource(c.DefaultResource); err != nil {
+		if err := clients.ValidateResource(c.DefaultResource); err != nil {
 			return fmt.Errorf("default resource %q: want an absolute URI without fragment", c.DefaultResource)
 		}
 	}
@@ -213,10 +214,10 @@ func (c Config) Validate() error {
 func (c *Config) validateScopes() error {
 	seen := make(map[string]bool)
 	for _, scope := range c.Scopes {
-		if !validScopeToken(scope.Name) {
+		if !oauth.ValidScopeToken(scope.Name) {
 			return fmt.Errorf("scope %q: RFC 6749 section 3.3 allows printable ASCII without space, quote and backslash", scope.Name)
 		}
-		if personalScopes.Has(scope.Name) {
+		if oauth.PersonalScopes.Has(scope.Name) {
 			continue // declared to describe it
 		}
 		if seen[scope.Name] {
@@ -231,7 +232,7 @@ func (c *Config) validateClients() error {
 	seen := make(map[string]bool)
 	for i := range c.Clients {
 		client := &c.Clients[i]
-		if err := client.validate(c); err != nil {
+		if err := client.Validate(c.scopeNames()); err != nil {
 			return fmt.Errorf("client %s: %w", client.ID, err)
 		}
 		if seen[client.ID] {
@@ -239,9 +240,9 @@ func (c *Config) validateClients() error {
 		}
 		seen[client.ID] = true
 		switch hasSecret := len(client.Secrets) > 0; {
-		case client.Type == Confidential && !hasSecret:
+		case client.Type == clients.Confidential && !hasSecret:
 			return fmt.Errorf("client %s: a confidential client needs a secret", client.ID)
-		case client.Type == Public && hasSecret:
+		case client.Type == clients.Public && hasSecret:
 			return fmt.Errorf("client %s: %w", client.ID, ErrClientPublic)
 		}
 	}
@@ -264,7 +265,7 @@ func validateIssuerURL(issuer string, insecureHTTP bool) error {
 		return fmt.Errorf("issuer %s: want https://host with an optional port and path", issuer)
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#"):
 		return fmt.Errorf("issuer %s: an issuer URL has neither query nor fragment (RFC 8414 section 2)", issuer)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()) && !insecureHTTP:
+	case u.Scheme == "http" && !clients.IsLoopback(u.Hostname()) && !insecureHTTP:
 		return fmt.Errorf("issuer %s: http sends secrets and tokens in clear; use https, or write insecure_http in the issuer's block if the network is trusted", issuer)
 	case strings.HasSuffix(u.Path, "/"):
 		return fmt.Errorf("issuer %s: leave out the slash at the end; clients compare the URL byte for byte", issuer)
@@ -276,22 +277,13 @@ func validateIssuerURL(issuer string, insecureHTTP bool) error {
 	return nil
 }
 
-// isLoopback: a host that never leaves the machine.
-func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
-}
-
 func (c *Config) hasScope(name string) bool {
-	return personalScopes.Has(name) || slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
+	return oauth.PersonalScopes.Has(name) || slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
 }
 
 // scopeNames lists every scope there is, those of OpenID Connect first.
-func (c *Config) scopeNames() Scope {
-	names := slices.Clone(personalScopes)
+func (c *Config) scopeNames() oauth.Scope {
+	names := slices.Clone(oauth.PersonalScopes)
 	for _, s := range c.Scopes {
 		if !names.Has(s.Name) {
 			names = append(names, s.Name)

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // TestValidateIssuerURL: RFC 8414 §2, and one spelling only, since everybody
@@ -54,12 +57,12 @@ func TestValidateIssuerURL(t *testing.T) {
 
 func TestConfigValidate(t *testing.T) {
 	base := func() Config {
-		return Config{URL: fixtureURL, Scopes: []ScopeConfig{{Name: "read"}}, Clients: []Client{{
-			ClientMetadata: newService("svc"), Secrets: []ClientSecret{{Hash: HashSecret("x")}},
+		return Config{URL: fixtureURL, Scopes: []ScopeConfig{{Name: "read"}}, Clients: []clients.Client{{
+			Metadata: newService("svc"), Secrets: []clients.Secret{{Hash: clients.HashSecret("x")}},
 		}}}
 	}
 	good := base()
-	good.Clients[0].Type = Confidential
+	good.Clients[0].Type = clients.Confidential
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -83,16 +86,16 @@ func TestConfigValidate(t *testing.T) {
 		{"a client without id", func(c *Config) { c.Clients[0].ID = "" }, "1 to 128"},
 		{"a client without type", func(c *Config) { c.Clients[0].Type = "" }, "confidential"},
 		{"a confidential client without secret", func(c *Config) { c.Clients[0].Secrets = nil }, "needs a secret"},
-		{"a public client with a secret", func(c *Config) { c.Clients[0].Type, c.Clients[0].GrantTypes = Public, nil }, "no secret"},
-		{"RFC 6749 §4.4 a public client with cc", func(c *Config) { c.Clients[0].Type, c.Clients[0].Secrets = Public, nil }, "public"},
+		{"a public client with a secret", func(c *Config) { c.Clients[0].Type, c.Clients[0].GrantTypes = clients.Public, nil }, "no secret"},
+		{"RFC 6749 §4.4 a public client with cc", func(c *Config) { c.Clients[0].Type, c.Clients[0].Secrets = clients.Public, nil }, "public"},
 		{"a grant that is not known", func(c *Config) { c.Clients[0].GrantTypes = []string{"password"} }, "password"},
-		{"a client's scope that is not declared", func(c *Config) { c.Clients[0].Scope = Scope{"write"} }, "write"},
+		{"a client's scope that is not declared", func(c *Config) { c.Clients[0].Scope = oauth.Scope{"write"} }, "write"},
 		{"a client's resource that is relative", func(c *Config) { c.Clients[0].Resources = []string{"api"} }, "api"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := base()
-			c.Clients[0].Type = Confidential
+			c.Clients[0].Type = clients.Confidential
 			test.change(&c)
 			err := c.Validate()
 			if err == nil || !strings.Contains(err.Error(), test.says) {
@@ -107,7 +110,7 @@ func TestConfigValidate(t *testing.T) {
 
 func TestSecretHashText(t *testing.T) {
 	text := "sha256:" + strings.Repeat("0a", 32)
-	var hash SecretHash
+	var hash clients.SecretHash
 	if err := hash.UnmarshalText([]byte(text)); err != nil {
 		t.Fatal(err)
 	}

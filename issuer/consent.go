@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -25,10 +27,10 @@ const consentLifetime = 365 * 24 * time.Hour
 
 // consent is what a person has agreed to for a client, over all sign-ins.
 type consent struct {
-	Scope    Scope     `json:"scope"`
-	Audience []string  `json:"audience"`
-	Since    time.Time `json:"since"`
-	LastUsed time.Time `json:"last_used"`
+	Scope    oauth.Scope `json:"scope"`
+	Audience []string    `json:"audience"`
+	Since    time.Time   `json:"since"`
+	LastUsed time.Time   `json:"last_used"`
 
 	clientID string // part of the key
 }
@@ -40,13 +42,13 @@ func consentKey(issuer, subject, clientID string) string {
 func putConsent(tx storage.Tx, issuer, subject, clientID string, c *consent) error {
 	return errors.Join(
 		record.Put(tx, kindConsent, consentKey(issuer, subject, clientID), c, record.Now().Add(consentLifetime)),
-		keepClient(tx, issuer, clientID),
+		clients.Keep(tx, issuer, clientID),
 	)
 }
 
 // remembered returns what the person agreed to for the client; the zero consent
 // if nothing. An agreement with an earlier client of the same id is none.
-func (i *Issuer) remembered(ctx context.Context, subject string, client *Client) (c *consent, err error) {
+func (i *Issuer) remembered(ctx context.Context, subject string, client *clients.Client) (c *consent, err error) {
 	err = i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
 		c, err = i.rememberedIn(tx, subject, client)
 		return err
@@ -55,7 +57,7 @@ func (i *Issuer) remembered(ctx context.Context, subject string, client *Client)
 }
 
 // rememberedIn is remembered, inside a transaction.
-func (i *Issuer) rememberedIn(tx storage.Tx, subject string, client *Client) (*consent, error) {
+func (i *Issuer) rememberedIn(tx storage.Tx, subject string, client *clients.Client) (*consent, error) {
 	c, err := record.Get[consent](tx, kindConsent, consentKey(i.config.URL, subject, client.ID))
 	if errors.Is(err, storage.ErrNotFound) || (err == nil && c.Since.Before(client.Created)) {
 		return new(consent), nil
@@ -89,11 +91,11 @@ func (c *consent) covers(q *authorizationRequest) bool {
 // that is answered on a loopback port or a private-use scheme (RFC 8252 §8.6).
 // And they are asked again when the client has changed what it says about itself.
 func (i *Issuer) consentCovers(ctx context.Context, q *authorizationRequest, subject string) (bool, error) {
-	if q.promptConsent || (q.client.Type == Public && loopbackOrPrivate(q.redirectURI)) {
+	if q.promptConsent || (q.client.Type == clients.Public && clients.LoopbackOrPrivate(q.redirectURI)) {
 		return false, nil
 	}
 	c, err := i.remembered(ctx, subject, q.client)
-	return err == nil && c.covers(q) && !q.client.changedSince(c.LastUsed), err
+	return err == nil && c.covers(q) && !q.client.ChangedSince(c.LastUsed), err
 }
 
 // showConsent asks the person.
@@ -107,14 +109,14 @@ func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transact
 	sealed := i.sealed(&asked)
 	page := pages.Consent{
 		Action: i.path("/consent"), CSRF: i.csrf("consent "+t.ID, t.Browser, s), Transaction: sealed,
-		Client: clientName(q.client), ClientHost: redirectHost(q.redirectURI), User: s.user.Username,
+		Client: q.client.DisplayName(), ClientHost: clients.RedirectHost(q.redirectURI), User: s.user.Username,
 		Lifetime: i.config.AccessTokenLifetime, AlreadyGranted: !before.Since.IsZero(),
 		LanguageURL: i.path("/consent") + "?transaction=" + url.QueryEscape(sealed),
 		FormTargets: []string{q.redirectURI},
 	}
 	page.Scopes = i.describeScopes(q.scope, func(name string) bool { return page.AlreadyGranted && !before.Scope.Has(name) })
 	page.Resources = i.otherResources(q.audience)
-	if page.Offline = q.scope.Has(scopeOfflineAccess); page.Offline {
+	if page.Offline = q.scope.Has(oauth.ScopeOfflineAccess); page.Offline {
 		page.OfflineFor = i.config.RefreshTokenIdleLifetime
 	}
 	i.pages.Consent(w, r, http.StatusOK, page)
@@ -123,10 +125,10 @@ func (i *Issuer) showConsent(w http.ResponseWriter, r *http.Request, t *transact
 
 // describeScopes is a scope as people see it. offline_access is not in it: pages
 // say it in their own words.
-func (i *Issuer) describeScopes(scope Scope, added func(name string) bool) []pages.Scope {
+func (i *Issuer) describeScopes(scope oauth.Scope, added func(name string) bool) []pages.Scope {
 	var all []pages.Scope
 	for _, name := range scope {
-		if name != scopeOfflineAccess {
+		if name != oauth.ScopeOfflineAccess {
 			all = append(all, i.describeScope(name, added(name)))
 		}
 	}
@@ -161,11 +163,11 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 		}
 		return i.advance(w, r, t)
 	}
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return err
 	}
-	t, err := i.resumeAuthorization(r, f.get(pages.FieldTransaction))
+	t, err := i.resumeAuthorization(r, f.Get(pages.FieldTransaction))
 	if err != nil {
 		return err
 	}
@@ -176,12 +178,12 @@ func (i *Issuer) serveConsent(w http.ResponseWriter, r *http.Request) error {
 	if err := i.checkForm(r, f, "consent "+t.ID, s); err != nil {
 		return err
 	}
-	return i.decide(w, r, t, s, f.get(pages.FieldAction))
+	return i.decide(w, r, t, s, f.Get(pages.FieldAction))
 }
 
 // digest stands for what a person sees of a request when they are asked.
 func (q *authorizationRequest) digest() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", q.client.ID, clientName(q.client), q.redirectURI, q.scope, q.audience))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", q.client.ID, q.client.DisplayName(), q.redirectURI, q.scope, q.audience))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -208,15 +210,15 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, 
 		if t.Shown != q.digest() {
 			return i.showConsent(w, r, t, q, s) // it is another question now
 		}
-		i.audit(r, "consent_given", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject), slog.String("scope", q.scope.String()))
+		i.trail.Record(r, "consent_given", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject), slog.String("scope", q.scope.String()))
 		return i.giveCode(w, r, t, q, s, true)
 	case pages.ActionDeny:
 		err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error { return i.spend(tx, t) })
 		if err != nil {
 			return err
 		}
-		i.audit(r, "consent_denied", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject))
-		return i.answerError(w, r, &redirectError{q, refuse(AccessDenied, "the person did not agree")})
+		i.trail.Record(r, "consent_denied", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject))
+		return i.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.AccessDenied, "the person did not agree")})
 	case pages.ActionSwitchUser:
 		if err := i.endSession(r.Context(), s.Subject, s.key); err != nil {
 			return err
@@ -224,7 +226,7 @@ func (i *Issuer) decide(w http.ResponseWriter, r *http.Request, t *transaction, 
 		i.setCookie(w, "session", "")
 		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
-	return refuse(InvalidRequest, "the form has no decision")
+	return oauth.Refuse(oauth.InvalidRequest, "the form has no decision")
 }
 
 // add makes a new agreement part of what is remembered.

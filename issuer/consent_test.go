@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -24,7 +26,7 @@ func TestConsent(t *testing.T) {
 		return p
 	}
 	denied := asked(true, "the first time").press(pages.ActionDeny).answerTo(cb)
-	if denied.Get("error") != string(AccessDenied) || denied.Has("code") {
+	if denied.Get("error") != string(oauth.AccessDenied) || denied.Has("code") {
 		t.Errorf("denied: %v", denied)
 	}
 	asked(true, "a denial is not remembered as an agreement").press(pages.ActionAllow)
@@ -55,7 +57,7 @@ func TestConsentOfNativeClients(t *testing.T) {
 		v.code(native...)
 		v.authorize(authorization(native...)).expectPage(pages.ActionAllow, "asked again: "+uri)
 		p := v.authorize(authorization(append(native, "prompt", "none")...))
-		if got := p.answerTo(uri).Get("error"); got != string(ConsentRequired) {
+		if got := p.answerTo(uri).Get("error"); got != string(oauth.ConsentRequired) {
 			t.Errorf("prompt=none: error %q, want consent_required", got)
 		}
 	}
@@ -91,9 +93,9 @@ func TestConsentAfterAChange(t *testing.T) {
 	form := p.form(pages.ActionAllow)
 	form.fields.Set(pages.FieldAction, "nonsense")
 	v.post("/consent", form.fields).expectStatus(http.StatusBadRequest, "no decision")
-	f.reconfigure(func(c *Client) { c.RedirectURIs = []string{"https://app.test/cb2"} })
+	f.reconfigure(func(c *clients.Client) { c.RedirectURIs = []string{"https://app.test/cb2"} })
 	p.press(pages.ActionAllow).expectStatus(http.StatusBadRequest, "the redirect URI was removed")
-	f.reconfigure(func(c *Client) { c.Disabled = true })
+	f.reconfigure(func(c *clients.Client) { c.Disabled = true })
 	p.press(pages.ActionDeny).expectStatus(http.StatusBadRequest, "the client was disabled")
 }
 
@@ -102,6 +104,6 @@ func TestConsentOfAnEarlierClient(t *testing.T) {
 	f := newFixture(t, withPeople)
 	v := f.signedIn(f.person(fixtureProfile))
 	v.code("scope", "openid read write")
-	f.reconfigure(func(c *Client) { c.Created = record.Now().Add(2e9) })
+	f.reconfigure(func(c *clients.Client) { c.Created = record.Now().Add(2e9) })
 	v.authorize(authorization()).expectPage(pages.ActionAllow, "consent was for the client of before")
 }

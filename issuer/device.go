@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -31,13 +34,13 @@ func (i *Issuer) serveDevice(w http.ResponseWriter, r *http.Request) error {
 		if code, ok := normalizeUserCode(typed); ok {
 			typed = displayUserCode(code)
 		}
-		return i.showDevice(w, r, http.StatusOK, pages.Device{UserCode: loggable(typed)})
+		return i.showDevice(w, r, http.StatusOK, pages.Device{UserCode: audit.Loggable(typed)})
 	}
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return err
 	}
-	if f.get(pages.FieldTransaction) != "" {
+	if f.Get(pages.FieldTransaction) != "" {
 		return i.decideDevice(w, r, f)
 	}
 	return i.enterDevice(w, r, f)
@@ -57,7 +60,7 @@ func (i *Issuer) showDevice(w http.ResponseWriter, r *http.Request, status int, 
 
 // enterDevice takes the code that a person typed. Guesses are limited by
 // address, and a right one gives back itself and no other (RFC 8628 §5.1).
-func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f form) error {
+func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f oauth.Form) error {
 	s, err := i.session(r)
 	if err != nil {
 		return err
@@ -65,21 +68,21 @@ func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f form) err
 	if err := i.checkForm(r, f, "device", s); err != nil {
 		return err
 	}
-	typed := f.get(pages.FieldUserCode)
+	typed := f.Get(pages.FieldUserCode)
 	// Counted before it is judged, or many guesses at once would be one.
-	if wait := i.realm.guesses.take(i.config.ClientIP(r)); wait > 0 {
-		w.Header().Set("Retry-After", retryAfter(wait))
-		return i.showDevice(w, r, http.StatusTooManyRequests, pages.Device{UserCode: loggable(typed), Error: pages.DeviceThrottled, Wait: wait})
+	if wait := i.realm.guesses.Take(i.config.ClientIP(r)); wait > 0 {
+		w.Header().Set("Retry-After", oauth.RetryAfter(wait))
+		return i.showDevice(w, r, http.StatusTooManyRequests, pages.Device{UserCode: audit.Loggable(typed), Error: pages.DeviceThrottled, Wait: wait})
 	}
 	code, ok := normalizeUserCode(typed)
 	if ok {
 		_, ok = i.realm.devices.find(code)
 	}
 	if !ok {
-		i.audit(r, "user_code_unknown")
-		return i.showDevice(w, r, http.StatusBadRequest, pages.Device{UserCode: loggable(typed), Error: pages.DeviceUnknown})
+		i.trail.Record(r, "user_code_unknown")
+		return i.showDevice(w, r, http.StatusBadRequest, pages.Device{UserCode: audit.Loggable(typed), Error: pages.DeviceUnknown})
 	}
-	i.realm.guesses.giveBack(i.config.ClientIP(r)) // it was no guess
+	i.realm.guesses.GiveBack(i.config.ClientIP(r)) // it was no guess
 	return i.askDevice(w, r, i.newTransaction(forDevice, code, i.browser(w, r)))
 }
 
@@ -99,12 +102,12 @@ func (i *Issuer) askDevice(w http.ResponseWriter, r *http.Request, t *transactio
 	sealed := i.sealed(t)
 	page := pages.DeviceConfirm{
 		Action: i.path("/device"), CSRF: i.csrf("device "+t.ID, t.Browser, s), Transaction: sealed,
-		Client: clientName(client), User: s.user.Username, UserCode: displayUserCode(q.UserCode),
+		Client: client.DisplayName(), User: s.user.Username, UserCode: displayUserCode(q.UserCode),
 		Address: q.Address, Requested: q.Requested,
 		LanguageURL: i.path("/device") + "?transaction=" + url.QueryEscape(sealed),
 	}
 	page.Scopes, page.Resources = i.describeScopes(q.Scope, notAdded), i.otherResources(q.Audience)
-	if page.Offline = q.Scope.Has(scopeOfflineAccess); page.Offline {
+	if page.Offline = q.Scope.Has(oauth.ScopeOfflineAccess); page.Offline {
 		page.OfflineFor = i.config.RefreshTokenIdleLifetime
 	}
 	i.pages.DeviceConfirm(w, r, http.StatusOK, page)
@@ -112,7 +115,7 @@ func (i *Issuer) askDevice(w http.ResponseWriter, r *http.Request, t *transactio
 }
 
 // waitingDevice returns the request that a transaction is about, and its client.
-func (i *Issuer) waitingDevice(r *http.Request, t *transaction) (deviceRequest, *Client, error) {
+func (i *Issuer) waitingDevice(r *http.Request, t *transaction) (deviceRequest, *clients.Client, error) {
 	gone := &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, detail: "The code has expired or was answered already. Begin again on the device."}
 	q, ok := i.realm.devices.find(t.Query)
 	if t.Purpose != forDevice || !ok {
@@ -126,8 +129,8 @@ func (i *Issuer) waitingDevice(r *http.Request, t *transaction) (deviceRequest, 
 }
 
 // decideDevice carries out what the person decided.
-func (i *Issuer) decideDevice(w http.ResponseWriter, r *http.Request, f form) error {
-	t, err := i.resume(r, f.get(pages.FieldTransaction))
+func (i *Issuer) decideDevice(w http.ResponseWriter, r *http.Request, f oauth.Form) error {
+	t, err := i.resume(r, f.Get(pages.FieldTransaction))
 	if err != nil {
 		return err
 	}
@@ -146,7 +149,7 @@ func (i *Issuer) decideDevice(w http.ResponseWriter, r *http.Request, f form) er
 		return err
 	}
 	approved := false
-	switch f.get(pages.FieldAction) {
+	switch f.Get(pages.FieldAction) {
 	case pages.ActionAllow:
 		approved = true
 	case pages.ActionDeny:
@@ -157,17 +160,17 @@ func (i *Issuer) decideDevice(w http.ResponseWriter, r *http.Request, f form) er
 		i.setCookie(w, "session", "")
 		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	default:
-		return refuse(InvalidRequest, "the form has no decision")
+		return oauth.Refuse(oauth.InvalidRequest, "the form has no decision")
 	}
 	if err := i.recordDecision(r, q, client, s, approved); err != nil {
 		return err
 	}
-	i.pages.DeviceResult(w, r, http.StatusOK, pages.DeviceResult{Client: clientName(client), Approved: approved, LanguageURL: i.path("/device")})
+	i.pages.DeviceResult(w, r, http.StatusOK, pages.DeviceResult{Client: client.DisplayName(), Approved: approved, LanguageURL: i.path("/device")})
 	return nil
 }
 
 // recordDecision writes the decision, which is final.
-func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *Client, s *session, approved bool) error {
+func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *clients.Client, s *session, approved bool) error {
 	decision := deviceDecision{Denied: !approved}
 	request := &authorizationRequest{client: client, scope: q.Scope, audience: q.Audience}
 	if approved {
@@ -201,7 +204,7 @@ func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *Client
 	if approved {
 		event = "device_approved"
 	}
-	i.audit(r, event, slog.String("client_id", client.ID), slog.String("subject", s.Subject), slog.String("scope", q.Scope.String()))
+	i.trail.Record(r, event, slog.String("client_id", client.ID), slog.String("subject", s.Subject), slog.String("scope", q.Scope.String()))
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
@@ -24,14 +25,14 @@ type deviceResponse struct {
 func (i *Issuer) serveDeviceAuthorization(w http.ResponseWriter, r *http.Request) {
 	response, err := i.deviceAuthorization(w, r)
 	if err != nil {
-		i.writeError(w, r, err)
+		i.refusals.Write(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, response)
+	oauth.WriteJSON(w, http.StatusOK, response)
 }
 
 func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*deviceResponse, error) {
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -39,27 +40,27 @@ func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*d
 	if err != nil {
 		return nil, err
 	}
-	if !client.MayUse(grantTypeDeviceCode) {
-		return nil, refuse(UnauthorizedClient, "this client is not registered for the grant type %s", grantTypeDeviceCode)
+	if !client.MayUse(oauth.GrantDeviceCode) {
+		return nil, oauth.Refuse(oauth.UnauthorizedClient, "this client is not registered for the grant type %s", oauth.GrantDeviceCode)
 	}
 	q := deviceRequest{
 		ID: record.RandomText(16), ClientID: client.ID, Address: i.config.ClientIP(r),
 		Requested: record.Now(), Expiry: record.Now().Add(deviceLifetime),
 	}
-	if q.Scope, err = grantableScope(f.get("scope"), client); err != nil {
+	if q.Scope, err = client.GrantableScope(f.Get("scope")); err != nil {
 		return nil, err
 	}
-	if q.Audience, err = i.personalAudience(f.all("resource"), client, q.Scope); err != nil {
+	if q.Audience, err = i.resources.Personal(f.All("resource"), client, q.Scope); err != nil {
 		return nil, err
 	}
 	if err := i.awaitPerson(&q); err != nil {
 		return nil, err
 	}
-	code, err := i.realm.seal.seal("device code", q)
+	code, err := i.realm.seal.Seal("device code", q)
 	if err != nil {
 		return nil, err
 	}
-	i.audit(r, "device_requested", slog.String("client_id", client.ID), slog.String("scope", q.Scope.String()))
+	i.trail.Record(r, "device_requested", slog.String("client_id", client.ID), slog.String("scope", q.Scope.String()))
 	verification := i.config.URL + "/device"
 	return &deviceResponse{
 		DeviceCode: code, UserCode: displayUserCode(q.UserCode),
@@ -75,12 +76,12 @@ func (i *Issuer) awaitPerson(q *deviceRequest) error {
 		q.UserCode = newUserCode()
 		switch free, err := i.realm.devices.add(*q); {
 		case err != nil:
-			return refuse(TemporarilyUnavailable, "too many device requests are waiting; try again in some minutes").because(err)
+			return oauth.Refuse(oauth.TemporarilyUnavailable, "too many device requests are waiting; try again in some minutes").Because(err)
 		case free:
 			return nil
 		}
 	}
-	return refuse(TemporarilyUnavailable, "no free user code was found; try again")
+	return oauth.Refuse(oauth.TemporarilyUnavailable, "no free user code was found; try again")
 }
 
 // deviceDecision is what a person decided about a device.

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 const (
@@ -25,14 +28,14 @@ const (
 // device code itself, so that whatever is lost with a restart comes back with
 // the device's next poll.
 type deviceRequest struct {
-	ID        string    `json:"id"`
-	ClientID  string    `json:"client_id"`
-	UserCode  string    `json:"user_code"` // as people type it, without the dash
-	Scope     Scope     `json:"scope"`
-	Audience  []string  `json:"audience"`
-	Address   string    `json:"address"`
-	Requested time.Time `json:"requested"`
-	Expiry    time.Time `json:"expiry"`
+	ID        string      `json:"id"`
+	ClientID  string      `json:"client_id"`
+	UserCode  string      `json:"user_code"` // as people type it, without the dash
+	Scope     oauth.Scope `json:"scope"`
+	Audience  []string    `json:"audience"`
+	Address   string      `json:"address"`
+	Requested time.Time   `json:"requested"`
+	Expiry    time.Time   `json:"expiry"`
 }
 
 // pendingDevices are the requests that wait for a person, by user code.
@@ -63,7 +66,7 @@ func (p *pendingDevices) add(q deviceRequest) (bool, error) {
 	if _, taken := p.byCode[q.UserCode]; taken {
 		return false, nil
 	}
-	by := limitedBy(q.Address)
+	by := limit.Source(q.Address)
 	if len(p.byCode) >= maxDevices || p.byAddress[by] >= maxDevicesPerAddress {
 		p.expire(time.Now())
 		if len(p.byCode) >= maxDevices || p.byAddress[by] >= maxDevicesPerAddress {
@@ -138,7 +141,7 @@ func (p *pendingDevices) expire(now time.Time) {
 // drop holds the lock.
 func (p *pendingDevices) drop(d *pendingDevice) {
 	delete(p.byCode, d.UserCode)
-	by := limitedBy(d.Address)
+	by := limit.Source(d.Address)
 	if p.byAddress[by]--; p.byAddress[by] <= 0 {
 		delete(p.byAddress, by)
 	}

@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -20,12 +23,12 @@ import (
 //	tv       public
 //	box      confidential
 func withDevices(c *Config) {
-	flows := []string{grantTypeDeviceCode, grantTypeRefreshToken}
-	scope := append(slices.Clone(personalScopes), "read", "write")
+	flows := []string{oauth.GrantDeviceCode, oauth.GrantRefreshToken}
+	scope := append(slices.Clone(oauth.PersonalScopes), "read", "write")
 	c.Clients = append(c.Clients,
-		Client{ClientMetadata: ClientMetadata{ID: "tv", Name: "Television", Type: Public, GrantTypes: flows, Scope: scope}},
-		Client{ClientMetadata: ClientMetadata{ID: "box", Type: Confidential, GrantTypes: flows, Scope: scope},
-			Secrets: []ClientSecret{{Hash: HashSecret("canary-box")}}})
+		clients.Client{Metadata: clients.Metadata{ID: "tv", Name: "Television", Type: clients.Public, GrantTypes: flows, Scope: scope}},
+		clients.Client{Metadata: clients.Metadata{ID: "box", Type: clients.Confidential, GrantTypes: flows, Scope: scope},
+			Secrets: []clients.Secret{{Hash: clients.HashSecret("canary-box")}}})
 }
 
 var asBox = withBasic("box", "canary-box")
@@ -42,7 +45,7 @@ func (f *fixture) device(body string, as ...fixtureRequest) deviceResponse {
 }
 
 func (f *fixture) poll(deviceCode string, as ...fixtureRequest) *httptest.ResponseRecorder {
-	body := url.Values{"grant_type": {grantTypeDeviceCode}, "device_code": {deviceCode}}
+	body := url.Values{"grant_type": {oauth.GrantDeviceCode}, "device_code": {deviceCode}}
 	if len(as) == 0 {
 		body.Set("client_id", "tv")
 	}
@@ -66,7 +69,7 @@ func TestDevice(t *testing.T) {
 		if d.ExpiresIn != 600 || d.Interval != 5 || len(d.UserCode) != 9 || d.UserCode[4] != '-' {
 			t.Errorf("unexpected answer %+v", d)
 		}
-		expect(t, f.poll(d.DeviceCode), 400, AuthorizationPending)
+		expect(t, f.poll(d.DeviceCode), 400, oauth.AuthorizationPending)
 
 		page := f.signedIn(alice).confirm(strings.ToLower(strings.ReplaceAll(d.UserCode, "-", "")))
 		for _, text := range []string{"Television", d.UserCode, "alice", "read"} {
@@ -75,7 +78,7 @@ func TestDevice(t *testing.T) {
 			}
 		}
 		time.Sleep(5 * time.Second)
-		expect(t, f.poll(d.DeviceCode), 400, AuthorizationPending)
+		expect(t, f.poll(d.DeviceCode), 400, oauth.AuthorizationPending)
 		page.press(pages.ActionAllow).expectStatus(200, "the decision is confirmed")
 
 		time.Sleep(5 * time.Second)
@@ -87,7 +90,7 @@ func TestDevice(t *testing.T) {
 			t.Errorf("the token is for %s by %s", facts.Subject, facts.ClientID)
 		}
 		time.Sleep(5 * time.Second)
-		expect(t, f.poll(d.DeviceCode), 400, InvalidGrant) // §3.5: redeemed once
+		expect(t, f.poll(d.DeviceCode), 400, oauth.InvalidGrant) // §3.5: redeemed once
 	})
 }
 
@@ -99,21 +102,21 @@ func TestDevicePace(t *testing.T) {
 		d := f.device("client_id=tv&scope=read")
 		for _, step := range []struct {
 			after time.Duration
-			want  ErrorCode
+			want  oauth.ErrorCode
 		}{
-			{0, AuthorizationPending},
-			{5 * time.Second, AuthorizationPending},
-			{4 * time.Second, SlowDown},              // now 10 s
-			{9 * time.Second, SlowDown},              // now 15 s
-			{15 * time.Second, AuthorizationPending}, // recovered
-			{10 * time.Second, SlowDown},
-			{20 * time.Second, AuthorizationPending},
+			{0, oauth.AuthorizationPending},
+			{5 * time.Second, oauth.AuthorizationPending},
+			{4 * time.Second, oauth.SlowDown},              // now 10 s
+			{9 * time.Second, oauth.SlowDown},              // now 15 s
+			{15 * time.Second, oauth.AuthorizationPending}, // recovered
+			{10 * time.Second, oauth.SlowDown},
+			{20 * time.Second, oauth.AuthorizationPending},
 		} {
 			time.Sleep(step.after)
 			expect(t, f.poll(d.DeviceCode), 400, step.want)
 		}
 		time.Sleep(10 * time.Minute)
-		expect(t, f.poll(d.DeviceCode), 400, ExpiredToken)
+		expect(t, f.poll(d.DeviceCode), 400, oauth.ExpiredToken)
 	})
 }
 
@@ -123,26 +126,26 @@ func TestDeviceRefusals(t *testing.T) {
 	alice := f.person(fixtureProfile)
 
 	t.Run("confidential clients authenticate (§3.1)", func(t *testing.T) {
-		expect(t, f.post("/device-authorization", "client_id=box&scope=read"), 401, InvalidClient)
+		expect(t, f.post("/device-authorization", "client_id=box&scope=read"), 401, oauth.InvalidClient)
 	})
 	t.Run("clients without the grant are refused", func(t *testing.T) {
-		expect(t, f.post("/device-authorization", "scope=read", withBasic("other", "canary-other")), 400, UnauthorizedClient)
+		expect(t, f.post("/device-authorization", "scope=read", withBasic("other", "canary-other")), 400, oauth.UnauthorizedClient)
 	})
 	t.Run("none of the scopes can be granted", func(t *testing.T) {
-		expect(t, f.post("/device-authorization", "client_id=tv&scope=admin"), 400, InvalidScope)
+		expect(t, f.post("/device-authorization", "client_id=tv&scope=admin"), 400, oauth.InvalidScope)
 	})
 	t.Run("a device code is bound to its client (§3.4)", func(t *testing.T) {
 		d := f.device("client_id=tv&scope=read")
 		f.signedIn(alice).confirm(d.UserCode).press(pages.ActionAllow)
-		expect(t, f.poll(d.DeviceCode, asBox), 400, InvalidGrant)
+		expect(t, f.poll(d.DeviceCode, asBox), 400, oauth.InvalidGrant)
 		f.tokens(f.poll(d.DeviceCode)) // and the attempt has cost its owner nothing
 	})
 	t.Run("a user code, a mutation and garbage are no device code", func(t *testing.T) {
 		d := f.device("client_id=tv&scope=read")
 		for _, code := range []string{d.UserCode, d.DeviceCode + "A", d.DeviceCode[1:], d.DeviceCode + "=", "x"} {
-			expect(t, f.poll(code), 400, InvalidGrant)
+			expect(t, f.poll(code), 400, oauth.InvalidGrant)
 		}
-		expect(t, f.post("/token", "client_id=tv&grant_type="+url.QueryEscape(grantTypeDeviceCode)), 400, InvalidRequest)
+		expect(t, f.post("/token", "client_id=tv&grant_type="+url.QueryEscape(oauth.GrantDeviceCode)), 400, oauth.InvalidRequest)
 	})
 	t.Run("denied stays denied", func(t *testing.T) {
 		d := f.device("client_id=tv&scope=read")
@@ -151,14 +154,14 @@ func TestDeviceRefusals(t *testing.T) {
 		again := v.confirm(d.UserCode)
 		question.press(pages.ActionDeny)
 		again.press(pages.ActionAllow).expectStatus(400, "a decision is final")
-		expect(t, f.poll(d.DeviceCode), 400, AccessDenied)
+		expect(t, f.poll(d.DeviceCode), 400, oauth.AccessDenied)
 	})
 	t.Run("who approved and is gone approves nothing", func(t *testing.T) {
 		carol := f.person(users.User{Username: "carol"})
 		d := f.device("client_id=tv&scope=read")
 		f.signedIn(carol).confirm(d.UserCode).press(pages.ActionAllow)
 		f.change(carol, func(u *users.User) { u.Disabled = true })
-		expect(t, f.poll(d.DeviceCode), 400, InvalidGrant)
+		expect(t, f.poll(d.DeviceCode), 400, oauth.InvalidGrant)
 	})
 }
 
@@ -173,7 +176,7 @@ func TestDevicePage(t *testing.T) {
 	if !strings.Contains(page.Body.String(), `value="`+d.UserCode+`"`) {
 		t.Error("verification_uri_complete does not fill the code in (§3.3.1)")
 	}
-	expect(t, f.poll(d.DeviceCode), 400, AuthorizationPending) // §3.3.1: the link alone approves nothing
+	expect(t, f.poll(d.DeviceCode), 400, oauth.AuthorizationPending) // §3.3.1: the link alone approves nothing
 	hostile := v.get("/device?user_code=" + url.QueryEscape(`"><script>alert(1)</script>`))
 	if strings.Contains(hostile.Body.String(), "<script") {
 		t.Error("the user code of the URL stands unescaped in the page")
@@ -186,7 +189,7 @@ func TestDevicePage(t *testing.T) {
 		v.post("/device", question.form(pages.ActionAllow).fields, withHeader(header, value)).expectStatus(403, "a cross-site post does not approve")
 	}
 	f.visitor().post("/device", question.form(pages.ActionAllow).fields).expectStatus(400, "another browser cannot go on with the question")
-	expect(t, f.poll(d.DeviceCode), 400, SlowDown)
+	expect(t, f.poll(d.DeviceCode), 400, oauth.SlowDown)
 
 	// Nobody signed in: the sign-in comes between, and then the question.
 	anonymous := f.visitor()
@@ -242,7 +245,7 @@ func TestDeviceRestart(t *testing.T) {
 		alice := f.person(fixtureProfile)
 		d := f.device("client_id=tv&scope=read")
 		f.restart()
-		expect(t, f.poll(d.DeviceCode), 400, AuthorizationPending)
+		expect(t, f.poll(d.DeviceCode), 400, oauth.AuthorizationPending)
 		f.signedIn(alice).confirm(d.UserCode).press(pages.ActionAllow).expectStatus(200, "the code is known again")
 		f.restart()
 		f.tokens(f.poll(d.DeviceCode))
@@ -256,7 +259,7 @@ func TestDeviceRace(t *testing.T) {
 	d := f.device("client_id=tv&scope=read")
 	f.signedIn(alice).confirm(d.UserCode).press(pages.ActionAllow)
 	var q deviceRequest
-	if err := f.realm.seal.unseal("device code", d.DeviceCode, &q); err != nil {
+	if err := f.realm.seal.Unseal("device code", d.DeviceCode, &q); err != nil {
 		t.Fatal(err)
 	}
 	client, err := f.Client(t.Context(), "tv")
@@ -295,7 +298,7 @@ func TestDeviceFlood(t *testing.T) {
 		f.device("client_id=tv&scope=read")
 	}
 	w := f.post("/device-authorization", "client_id=tv&scope=read")
-	expect(t, w, 503, TemporarilyUnavailable)
+	expect(t, w, 503, oauth.TemporarilyUnavailable)
 	if n := writes(); n != 0 {
 		t.Errorf("%d writes for anonymous requests", n)
 	}
@@ -303,11 +306,11 @@ func TestDeviceFlood(t *testing.T) {
 
 // TestUserCodeGuessesAtOnce: many guesses sent at once are many guesses.
 func TestUserCodeGuessesAtOnce(t *testing.T) {
-	l := newLimiter(freeGuesses, guessRefill)
+	l := limit.New(freeGuesses, guessRefill)
 	var wg sync.WaitGroup
 	passed := make(chan bool, 200)
 	for range 200 {
-		wg.Go(func() { passed <- l.take("192.0.2.1") == 0 })
+		wg.Go(func() { passed <- l.Take("192.0.2.1") == 0 })
 	}
 	wg.Wait()
 	close(passed)

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 )
 
 // logoutRequest is a request to sign out (OpenID Connect RP-Initiated Logout §2).
 type logoutRequest struct {
-	client    *Client
+	client    *clients.Client
 	subject   string // of the hint; empty without one
 	returnURI string // registered with the client; empty: none
 }
@@ -32,12 +34,12 @@ func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	confirmed := r.Method == http.MethodPost && f.get(pages.FieldCSRF) != ""
+	confirmed := r.Method == http.MethodPost && f.Get(pages.FieldCSRF) != ""
 	if confirmed {
 		if err := i.checkForm(r, f, "logout", s); err != nil {
 			return err
 		}
-		if f.get(pages.FieldAction) == pages.ActionStay {
+		if f.Get(pages.FieldAction) == pages.ActionStay {
 			redirect(w, i.path("/account"))
 			return nil
 		}
@@ -56,18 +58,18 @@ func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
 }
 
 // logoutForm reads the parameters of GET and of POST.
-func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (form, error) {
+func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (oauth.Form, error) {
 	if r.Method == http.MethodPost {
-		f, err := readForm(w, r)
+		f, err := oauth.ReadForm(w, r)
 		if err != nil {
 			return nil, err
 		}
-		if sealed := f.get(pages.FieldTransaction); sealed != "" {
+		if sealed := f.Get(pages.FieldTransaction); sealed != "" {
 			var query string
-			if err := i.realm.seal.unseal("logout", sealed, &query); err != nil {
+			if err := i.realm.seal.Unseal("logout", sealed, &query); err != nil {
 				return nil, errForged
 			}
-			original, err := parseForm(query)
+			original, err := oauth.ParseForm(query)
 			if err != nil {
 				return nil, err
 			}
@@ -78,37 +80,37 @@ func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (form, error
 		}
 		return f, nil
 	}
-	return parseForm(r.URL.RawQuery)
+	return oauth.ParseForm(r.URL.RawQuery)
 }
 
 // parseLogout checks what a client asks for. It may be sent back to only where
 // it is registered with (§3).
-func (i *Issuer) parseLogout(r *http.Request, f form) (*logoutRequest, error) {
+func (i *Issuer) parseLogout(r *http.Request, f oauth.Form) (*logoutRequest, error) {
 	q := new(logoutRequest)
-	clientID := f.get("client_id")
-	if hint := f.get("id_token_hint"); hint != "" {
+	clientID := f.Get("client_id")
+	if hint := f.Get("id_token_hint"); hint != "" {
 		subject, audience, err := i.hintedSubject(hint)
 		if err != nil {
-			return nil, refuse(InvalidRequest, "id_token_hint is not an ID token of this issuer").because(err)
+			return nil, oauth.Refuse(oauth.InvalidRequest, "id_token_hint is not an ID token of this issuer").Because(err)
 		}
 		if clientID != "" && clientID != audience {
-			return nil, refuse(InvalidRequest, "client_id is not the audience of id_token_hint")
+			return nil, oauth.Refuse(oauth.InvalidRequest, "client_id is not the audience of id_token_hint")
 		}
 		q.subject, clientID = subject, audience
 	}
 	if clientID != "" {
 		client, err := i.Client(r.Context(), clientID)
 		if err != nil || client.Disabled {
-			return nil, refuse(InvalidRequest, "client_id names no client of this server").because(err)
+			return nil, oauth.Refuse(oauth.InvalidRequest, "client_id names no client of this server").Because(err)
 		}
 		q.client = client
 	}
-	if uri := f.get("post_logout_redirect_uri"); uri != "" {
+	if uri := f.Get("post_logout_redirect_uri"); uri != "" {
 		if q.client == nil || !slices.Contains(q.client.PostLogoutRedirectURIs, uri) {
-			return nil, refuse(InvalidRequest, "post_logout_redirect_uri is not registered with the client, or the client is not named by client_id or id_token_hint")
+			return nil, oauth.Refuse(oauth.InvalidRequest, "post_logout_redirect_uri is not registered with the client, or the client is not named by client_id or id_token_hint")
 		}
 		q.returnURI = uri
-		if state := f.get("state"); state != "" {
+		if state := f.Get("state"); state != "" {
 			separator := "?"
 			if strings.Contains(uri, "?") {
 				separator = "&"
@@ -130,10 +132,10 @@ func navigated(r *http.Request) bool {
 }
 
 // confirmLogout asks whether to sign out.
-func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *session, q *logoutRequest, f form) error {
+func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *session, q *logoutRequest, f oauth.Form) error {
 	delete(f, pages.FieldCSRF)
 	delete(f, pages.FieldAction)
-	sealed, err := i.realm.seal.seal("logout", url.Values(f).Encode())
+	sealed, err := i.realm.seal.Seal("logout", url.Values(f).Encode())
 	if err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *sessio
 		Action: i.path("/end-session"), CSRF: i.csrf("logout", i.browser(w, r), s), Transaction: sealed, User: s.user.Username,
 	}
 	if q.client != nil {
-		page.Client = clientName(q.client)
+		page.Client = q.client.DisplayName()
 	}
 	if q.returnURI != "" {
 		page.FormTargets = []string{q.returnURI}
@@ -153,7 +155,7 @@ func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *sessio
 // signedOut removes the cookie of a session that has ended.
 func (i *Issuer) signedOut(w http.ResponseWriter, r *http.Request, s *session) {
 	i.setCookie(w, "session", "")
-	i.audit(r, "logout", slog.String("subject", s.Subject))
+	i.trail.Record(r, "logout", slog.String("subject", s.Subject))
 }
 
 // afterLogout sends the browser back, or says that it is done.
@@ -164,7 +166,7 @@ func (i *Issuer) afterLogout(w http.ResponseWriter, r *http.Request, q *logoutRe
 	}
 	page := pages.LoggedOut{LoginURL: i.path("/account"), LanguageURL: i.path("/account")}
 	if q.client != nil {
-		page.Client = clientName(q.client)
+		page.Client = q.client.DisplayName()
 	}
 	i.pages.LoggedOut(w, r, http.StatusOK, page)
 	return nil

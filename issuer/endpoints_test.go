@@ -3,6 +3,8 @@ package issuer
 import (
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // An endpoint's other paths answer as its own does, and the metadata names its
@@ -21,7 +23,7 @@ func TestEndpointAliases(t *testing.T) {
 			expect(t, f.post(base+path, ccGrant, asSvc), 200, "")
 		}
 		expect(t, f.post(base+"/oauth/introspect", "token=x", asSvc), 200, "")
-		expect(t, f.get(base+"/oauth/token.php"), 405, InvalidRequest)
+		expect(t, f.get(base+"/oauth/token.php"), 405, oauth.InvalidRequest)
 		if own, other := f.get(base+"/.well-known/jwks.json"), f.get(base+"/oauth/keys/"); own.Body.String() != other.Body.String() {
 			t.Errorf("keys at the other path: %s", other.Body)
 		}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/bolt"
 )
@@ -58,35 +60,35 @@ type fixture struct {
 func newFixture(t testing.TB, changes ...func(*Config)) *fixture {
 	t.Helper()
 	log := new(fixtureLog)
-	secret := func(s string) []ClientSecret { return []ClientSecret{{Hash: HashSecret(s)}} }
-	client := func(id, clientType string, scope ...string) ClientMetadata {
-		m := ClientMetadata{ID: id, Type: clientType, Scope: scope}
-		if clientType == Confidential {
+	secret := func(s string) []clients.Secret { return []clients.Secret{{Hash: clients.HashSecret(s)}} }
+	client := func(id, clientType string, scope ...string) clients.Metadata {
+		m := clients.Metadata{ID: id, Type: clientType, Scope: scope}
+		if clientType == clients.Confidential {
 			m.GrantTypes = []string{"client_credentials"}
 		}
 		return m
 	}
-	rs, off := client("rs", Confidential, "read"), client("off", Confidential, "read")
+	rs, off := client("rs", clients.Confidential, "read"), client("off", clients.Confidential, "read")
 	rs.Resources, off.Disabled = []string{fixtureAPI}, true
 	config := Config{
 		URL:    fixtureURL,
 		Scopes: []ScopeConfig{{Name: "read"}, {Name: "write"}, {Name: "admin"}},
-		Clients: []Client{
-			{ClientMetadata: client("svc", Confidential, "read", "write"), Secrets: secret(svcSecret)},
-			{ClientMetadata: rs, Secrets: secret(rsSecret)},
-			{ClientMetadata: client("other", Confidential, "read"), Secrets: secret("canary-other")},
-			{ClientMetadata: client("spa", Public, "read")},
-			{ClientMetadata: off, Secrets: secret(offSecret)},
-			{ClientMetadata: client("old", Confidential, "read"), Secrets: []ClientSecret{{
-				Hash: HashSecret("canary-old"), Expires: time.Now().Add(-time.Second),
+		Clients: []clients.Client{
+			{Metadata: client("svc", clients.Confidential, "read", "write"), Secrets: secret(svcSecret)},
+			{Metadata: rs, Secrets: secret(rsSecret)},
+			{Metadata: client("other", clients.Confidential, "read"), Secrets: secret("canary-other")},
+			{Metadata: client("spa", clients.Public, "read")},
+			{Metadata: off, Secrets: secret(offSecret)},
+			{Metadata: client("old", clients.Confidential, "read"), Secrets: []clients.Secret{{
+				Hash: clients.HashSecret("canary-old"), Expires: time.Now().Add(-time.Second),
 			}}},
-			{ClientMetadata: client("null", Confidential, "read"), Secrets: secret("")},
+			{Metadata: client("null", clients.Confidential, "read"), Secrets: secret("")},
 		},
 		DefaultResource: fixtureAPI,
 		Resources:       func() []string { return []string{fixtureAPI, fixtureFiles} },
 		Logger:          slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	config.Clients[0].GrantTypes = append(config.Clients[0].GrantTypes, grantTypeDeviceCode)
+	config.Clients[0].GrantTypes = append(config.Clients[0].GrantTypes, oauth.GrantDeviceCode)
 	for _, change := range changes {
 		change(&config)
 	}
@@ -224,10 +226,10 @@ func checkNotStored(t testing.TB, w *httptest.ResponseRecorder) {
 }
 
 // errorOf returns the error code of an answer, "" of a success.
-func errorOf(t testing.TB, w *httptest.ResponseRecorder) ErrorCode {
+func errorOf(t testing.TB, w *httptest.ResponseRecorder) oauth.ErrorCode {
 	t.Helper()
 	var refusal struct {
-		Error ErrorCode `json:"error"`
+		Error oauth.ErrorCode `json:"error"`
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &refusal); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)
@@ -236,7 +238,7 @@ func errorOf(t testing.TB, w *httptest.ResponseRecorder) ErrorCode {
 }
 
 // expect compares status and error code; "" is success.
-func expect(t testing.TB, w *httptest.ResponseRecorder, status int, code ErrorCode) {
+func expect(t testing.TB, w *httptest.ResponseRecorder, status int, code oauth.ErrorCode) {
 	t.Helper()
 	if got := errorOf(t, w); w.Code != status || got != code {
 		t.Errorf("answer %d %q, want %d %q: %.300s", w.Code, got, status, code, w.Body)
@@ -362,3 +364,11 @@ func (s *fixtureStorage) Update(ctx context.Context, fn func(storage.Tx) error) 
 	}
 	return s.Storage.Update(ctx, fn)
 }
+
+// Storage kinds that tests look into, and what a client's key is.
+const (
+	kindClient = "client"
+	kindUnused = "unused_client"
+)
+
+func clientKey(issuer, id string) string { return issuer + " " + id }

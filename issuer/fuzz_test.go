@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // FuzzTokenRequest: whatever is sent, the answer is JSON and not 5xx, and a
@@ -53,10 +55,10 @@ func FuzzTokenRequest(f *testing.F) {
 	})
 }
 
-func fuzzedForm(body string) form {
-	f, err := parseForm(body)
+func fuzzedForm(body string) oauth.Form {
+	f, err := oauth.ParseForm(body)
 	if err != nil {
-		return form{}
+		return oauth.Form{}
 	}
 	return f
 }

@@ -3,6 +3,8 @@ package issuer
 import (
 	"log/slog"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -10,8 +12,8 @@ import (
 // proveAuthorizationCode is the authorization code grant (RFC 6749 §4.1.3): a
 // person has granted something to the client, and the code proves it, once.
 func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
-	if r.get("code") == "" {
-		return nil, refuse(InvalidRequest, "code is missing")
+	if r.Get("code") == "" {
+		return nil, oauth.Refuse(oauth.InvalidRequest, "code is missing")
 	}
 	var (
 		granted      *Authorization
@@ -27,7 +29,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 			return err
 		}
 		granted = &code.Authorization
-		if audience, err = narrowed(granted.Audience, r.all("resource")); err != nil {
+		if audience, err = narrowed(granted.Audience, r.All("resource")); err != nil {
 			return err
 		}
 		if refreshToken = ""; i.givesRefreshToken(r.client, granted) {
@@ -41,7 +43,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 	}
 	if replayed != nil {
 		i.enforce(*replayed)
-		i.audit(r.Request, "code_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.id))
+		i.trail.Record(r.Request, "code_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.id))
 	}
 	if refused != nil {
 		return nil, refused
@@ -54,6 +56,6 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 
 // givesRefreshToken: only where a person consented to offline_access, or the
 // client is registered to get one in any case (OpenID Connect Core §11).
-func (i *Issuer) givesRefreshToken(client *Client, a *Authorization) bool {
-	return client.MayUse(grantTypeRefreshToken) && (a.Offline || client.RefreshTokenAlways)
+func (i *Issuer) givesRefreshToken(client *clients.Client, a *Authorization) bool {
+	return client.MayUse(oauth.GrantRefreshToken) && (a.Offline || client.RefreshTokenAlways)
 }

@@ -4,52 +4,45 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
-)
-
-const grantTypeDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
-
-// Error codes of RFC 8628 §3.5.
-const (
-	AuthorizationPending ErrorCode = "authorization_pending"
-	SlowDown             ErrorCode = "slow_down"
-	ExpiredToken         ErrorCode = "expired_token"
 )
 
 // proveDeviceCode is the device code grant (RFC 8628 §3.4). A device polls until
 // the person has decided: most polls are answered from memory and a read, and
 // only the one that redeems an approval writes.
 func (i *Issuer) proveDeviceCode(r *tokenRequest) (*approval, error) {
-	if r.get("device_code") == "" {
-		return nil, refuse(InvalidRequest, "device_code is missing")
+	if r.Get("device_code") == "" {
+		return nil, oauth.Refuse(oauth.InvalidRequest, "device_code is missing")
 	}
 	var q deviceRequest
-	if err := i.realm.seal.unseal("device code", r.get("device_code"), &q); err != nil {
+	if err := i.realm.seal.Unseal("device code", r.Get("device_code"), &q); err != nil {
 		return nil, errDeviceCode(err.Error())
 	}
 	switch {
 	case q.ClientID != r.client.ID:
-		return nil, errDeviceCode("given to client " + loggable(q.ClientID))
+		return nil, errDeviceCode("given to client " + audit.Loggable(q.ClientID))
 	case !time.Now().Before(q.Expiry):
-		return nil, refuse(ExpiredToken, "the device code has expired; begin again")
+		return nil, oauth.Refuse(oauth.ExpiredToken, "the device code has expired; begin again")
 	case i.realm.devices.poll(q):
-		return nil, refuse(SlowDown, "polled too soon; wait %d seconds longer between polls from now on", seconds(deviceInterval))
+		return nil, oauth.Refuse(oauth.SlowDown, "polled too soon; wait %d seconds longer between polls from now on", seconds(deviceInterval))
 	}
 	decision, err := i.decisionOn(r, q)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return nil, refuse(AuthorizationPending, "the person has not decided yet; poll again after the interval")
+		return nil, oauth.Refuse(oauth.AuthorizationPending, "the person has not decided yet; poll again after the interval")
 	case err != nil:
 		return nil, err
 	case decision.Denied:
-		return nil, refuse(AccessDenied, "the person did not agree")
+		return nil, oauth.Refuse(oauth.AccessDenied, "the person did not agree")
 	}
 	return i.redeemDevice(r, q)
 }
 
-func errDeviceCode(cause string) *Error {
-	return refuse(InvalidGrant, "the device code is unknown, used already, or was given to another client").because(errors.New(cause))
+func errDeviceCode(cause string) *oauth.Error {
+	return oauth.Refuse(oauth.InvalidGrant, "the device code is unknown, used already, or was given to another client").Because(errors.New(cause))
 }
 
 func (i *Issuer) decisionOn(r *tokenRequest, q deviceRequest) (decision *deviceDecision, err error) {

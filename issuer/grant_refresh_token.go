@@ -3,17 +3,16 @@ package issuer
 import (
 	"log/slog"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
-
-const grantTypeRefreshToken = "refresh_token"
 
 // proveRefreshToken is the refresh token grant (RFC 6749 §6), with rotation: each
 // refresh token is used once, and a second use ends the whole chain (RFC 9700
 // §4.14.2).
 func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
-	if r.get("refresh_token") == "" {
-		return nil, refuse(InvalidRequest, "refresh_token is missing")
+	if r.Get("refresh_token") == "" {
+		return nil, oauth.Refuse(oauth.InvalidRequest, "refresh_token is missing")
 	}
 	var (
 		granted   *Authorization
@@ -35,7 +34,7 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 	}
 	if stolen != nil {
 		i.enforce(*stolen)
-		i.audit(r.Request, "refresh_token_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.id))
+		i.trail.Record(r.Request, "refresh_token_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.id))
 	}
 	if refused != nil {
 		return nil, refused
@@ -47,15 +46,15 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 // refreshed is what a refresh is good for: what was granted, or less if the
 // request asks for less; never more, and nothing that the client has lost since.
 func (i *Issuer) refreshed(granted *Authorization, r *tokenRequest) (*approval, error) {
-	scope, err := requestedScope(r.get("scope"), granted.Scope.Intersect(r.client.Scope))
+	scope, err := oauth.RequestedScope(r.Get("scope"), granted.Scope.Intersect(r.client.Scope))
 	if err != nil {
 		return nil, err
 	}
-	open, err := i.stillOpen(r.client, granted.Audience)
+	open, err := i.resources.StillOpen(r.client, granted.Audience)
 	if err != nil {
 		return nil, err
 	}
-	audience, err := narrowed(open, r.all("resource"))
+	audience, err := narrowed(open, r.All("resource"))
 	if err != nil {
 		return nil, err
 	}

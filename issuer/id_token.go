@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -37,7 +39,7 @@ type idTokenClaims struct {
 
 // mintIDToken signs who signed in, for the client that asked with openid. nonce
 // is empty on a refresh (OpenID Connect Core §12.2).
-func (i *Issuer) mintIDToken(ctx context.Context, client *Client, approved *approval, accessToken string) (string, error) {
+func (i *Issuer) mintIDToken(ctx context.Context, client *clients.Client, approved *approval, accessToken string) (string, error) {
 	a := approved.authenticated
 	user, err := i.realm.users.Get(ctx, a.Subject)
 	if err != nil {
@@ -89,19 +91,19 @@ type personalClaims struct {
 	Address           *users.Address `json:"address,omitempty"`
 }
 
-func claimsFor(user *users.User, scope Scope) personalClaims {
+func claimsFor(user *users.User, scope oauth.Scope) personalClaims {
 	var c personalClaims
-	if scope.Has(scopeProfile) {
+	if scope.Has(oauth.ScopeProfile) {
 		c.Name, c.GivenName, c.FamilyName, c.PreferredUsername = user.Name, user.GivenName, user.FamilyName, user.Username
 		c.Locale, c.Picture, c.UpdatedAt = user.Locale, user.Picture, user.Updated.Unix()
 	}
-	if scope.Has(scopeEmail) && user.Email != "" {
+	if scope.Has(oauth.ScopeEmail) && user.Email != "" {
 		c.Email, c.EmailVerified = user.Email, &user.EmailVerified
 	}
-	if scope.Has(scopePhone) && user.PhoneNumber != "" {
+	if scope.Has(oauth.ScopePhone) && user.PhoneNumber != "" {
 		c.PhoneNumber, c.PhoneVerified = user.PhoneNumber, &user.PhoneNumberVerified
 	}
-	if scope.Has(scopeAddress) && user.Address != (users.Address{}) {
+	if scope.Has(oauth.ScopeAddress) && user.Address != (users.Address{}) {
 		c.Address = &user.Address
 	}
 	return c

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -164,7 +165,7 @@ func TestUserinfo(t *testing.T) {
 	narrow := f.redeemed(v.code("scope", "openid read offline_access"))
 	without := f.refreshed(narrow.RefreshToken, "scope", "read")
 	w := ask("", bearer(without.AccessToken))
-	expect(t, w, http.StatusForbidden, InsufficientScope)
+	expect(t, w, http.StatusForbidden, oauth.InsufficientScope)
 	if !strings.Contains(w.Header().Get("WWW-Authenticate"), `scope="openid"`) {
 		t.Errorf("WWW-Authenticate %q (RFC 6750 section 3.1)", w.Header().Get("WWW-Authenticate"))
 	}

@@ -6,13 +6,15 @@ import (
 	"slices"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // introspectionResponse is that of RFC 7662 §2.2. Of a token that is not active
 // it has nothing but that.
 type introspectionResponse struct {
 	Active    bool              `json:"active"`
-	Scope     Scope             `json:"scope,omitempty"`
+	Scope     oauth.Scope       `json:"scope,omitempty"`
 	ClientID  string            `json:"client_id,omitempty"`
 	TokenType string            `json:"token_type,omitempty"`
 	Expiry    int64             `json:"exp,omitempty"`
@@ -28,10 +30,10 @@ type introspectionResponse struct {
 func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	response, err := i.introspection(w, r)
 	if err != nil {
-		i.writeError(w, r, err)
+		i.refusals.Write(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, response)
+	oauth.WriteJSON(w, http.StatusOK, response)
 }
 
 func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introspectionResponse, error) {
@@ -39,7 +41,7 @@ func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introsp
 	if err != nil {
 		return nil, err
 	}
-	if client.Type == Public {
+	if client.Type == clients.Public {
 		// RFC 7662 §2.1: the caller must be authorized, or the endpoint could be
 		// used to try tokens out. A public client proves nothing.
 		return nil, errInvalidClient(badCredentials("a public client asked for introspection"))
@@ -49,7 +51,7 @@ func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introsp
 	case errors.Is(err, introspect.ErrInactive):
 		return &introspectionResponse{}, nil
 	case err != nil:
-		return nil, refuse(TemporarilyUnavailable, "the token cannot be judged now").because(err)
+		return nil, oauth.Refuse(oauth.TemporarilyUnavailable, "the token cannot be judged now").Because(err)
 	case !mayIntrospect(client, facts):
 		return &introspectionResponse{}, nil
 	}
@@ -64,15 +66,15 @@ func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introsp
 // about tokens that are meant for it, that is for a resource it is registered
 // with by an operator. To everybody else a token looks inactive (RFC 7662 §2.2, §4), or any
 // client could look into any token it found.
-func mayIntrospect(client *Client, token *introspect.Token) bool {
+func mayIntrospect(client *clients.Client, token *introspect.Token) bool {
 	return token.ClientID == client.ID ||
 		(client.Registration == nil && slices.ContainsFunc(client.Resources, token.HasAudience))
 }
 
 // presentedToken reads a request that names a token, to introspect or to revoke
 // it.
-func (i *Issuer) presentedToken(w http.ResponseWriter, r *http.Request) (*Client, string, error) {
-	f, err := readForm(w, r)
+func (i *Issuer) presentedToken(w http.ResponseWriter, r *http.Request) (*clients.Client, string, error) {
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return nil, "", err
 	}
@@ -80,9 +82,9 @@ func (i *Issuer) presentedToken(w http.ResponseWriter, r *http.Request) (*Client
 	if err != nil {
 		return nil, "", err
 	}
-	token := f.get("token")
+	token := f.Get("token")
 	if token == "" {
-		return nil, "", refuse(InvalidRequest, "token is missing")
+		return nil, "", oauth.Refuse(oauth.InvalidRequest, "token is missing")
 	}
 	return client, token, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -82,22 +83,22 @@ func TestIntrospection(t *testing.T) {
 		name, body string
 		changes    []fixtureRequest
 		status     int
-		code       ErrorCode
+		code       oauth.ErrorCode
 	}{
-		{"§2.1 not authenticated", "token=" + own, nil, 401, InvalidClient},
-		{"§2.1 a public client", "client_id=spa&token=" + own, nil, 401, InvalidClient},
-		{"§2.1 the token as credentials", "token=" + own, []fixtureRequest{withHeader("Authorization", "Bearer "+own)}, 401, InvalidClient},
-		{"§2.1 no token", "", []fixtureRequest{asSvc}, 400, InvalidRequest},
-		{"§2.1 an empty token", "token=", []fixtureRequest{asSvc}, 400, InvalidRequest},
-		{"two tokens", "token=a&token=" + own, []fixtureRequest{asSvc}, 400, InvalidRequest},
+		{"§2.1 not authenticated", "token=" + own, nil, 401, oauth.InvalidClient},
+		{"§2.1 a public client", "client_id=spa&token=" + own, nil, 401, oauth.InvalidClient},
+		{"§2.1 the token as credentials", "token=" + own, []fixtureRequest{withHeader("Authorization", "Bearer "+own)}, 401, oauth.InvalidClient},
+		{"§2.1 no token", "", []fixtureRequest{asSvc}, 400, oauth.InvalidRequest},
+		{"§2.1 an empty token", "token=", []fixtureRequest{asSvc}, 400, oauth.InvalidRequest},
+		{"two tokens", "token=a&token=" + own, []fixtureRequest{asSvc}, 400, oauth.InvalidRequest},
 	} {
 		t.Run(refusal.name, func(t *testing.T) {
 			expect(t, f.post("/introspect", refusal.body, refusal.changes...), refusal.status, refusal.code)
 		})
 	}
 	t.Run("§2.1 a token in the query", func(t *testing.T) {
-		expect(t, f.post("/introspect?token="+own, "", asSvc), 400, InvalidRequest)
-		expect(t, f.get("/introspect?token="+own, asSvc), 405, InvalidRequest)
+		expect(t, f.post("/introspect?token="+own, "", asSvc), 400, oauth.InvalidRequest)
+		expect(t, f.get("/introspect?token="+own, asSvc), 405, oauth.InvalidRequest)
 	})
 }
 

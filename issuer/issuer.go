@@ -7,6 +7,10 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
@@ -14,16 +18,19 @@ import (
 // Issuer is an OAuth 2.0 authorization server and OpenID provider. It is an
 // http.Handler for its endpoints and an introspect.Introspector for its tokens.
 type Issuer struct {
-	config   Config
-	state    *State
-	realm    *realm
-	declared map[string]*Client
-	routes   map[string]endpoint
-	metadata []byte
+	config    Config
+	state     *State
+	realm     *realm
+	declared  map[string]*clients.Client
+	routes    map[string]endpoint
+	metadata  []byte
+	trail     audit.Trail
+	refusals  oauth.Refusals
+	resources clients.Resources
 
 	pages      *pages.Pages
 	upstreams  []*upstream.Provider
-	registered *limiter // registrations and updates, by address
+	registered *limit.Limiter // registrations and updates, by address
 	trusted    []*foreignIssuer
 
 	base     string   // path of the URL
@@ -38,7 +45,10 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	i := &Issuer{config: config.withDefaults(), state: state, declared: make(map[string]*Client), base: pathOf(config.URL)}
+	i := &Issuer{config: config.withDefaults(), state: state, declared: make(map[string]*clients.Client), base: pathOf(config.URL)}
+	i.trail = audit.Trail{Logger: i.config.Logger, Issuer: config.URL, ClientIP: i.config.ClientIP}
+	i.resources = clients.Resources{Issuer: config.URL, Default: config.DefaultResource, Protected: i.config.Resources}
+	i.refusals = oauth.Refusals{Logger: i.config.Logger, Realm: config.URL}
 	i.assets = i.base + "/assets/"
 	for n := range i.config.Clients {
 		client := i.config.Clients[n]
@@ -203,14 +213,13 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if v == http.ErrAbortHandler {
 				panic(v)
 			}
-			i.writeError(w, r, fmt.Errorf("panic: %v", v))
+			i.refusals.Write(w, r, fmt.Errorf("panic: %v", v))
 		}
 	}()
 	e, ok := i.find(r.URL.Path)
 	if !ok {
-		notFound := refuse(InvalidRequest, "there is no such endpoint; see %s/.well-known/oauth-authorization-server", i.config.URL)
-		notFound.status = http.StatusNotFound
-		i.writeError(w, r, notFound)
+		notFound := oauth.Refuse(oauth.InvalidRequest, "there is no such endpoint; see %s/.well-known/oauth-authorization-server", i.config.URL)
+		i.refusals.Write(w, r, notFound.WithStatus(http.StatusNotFound))
 		return
 	}
 	if e.crossOrigin {
@@ -227,7 +236,6 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Allow", strings.Join(e.methods, ", "))
-	notAllowed := refuse(InvalidRequest, "this endpoint answers %s only", strings.Join(e.methods, ", "))
-	notAllowed.status = http.StatusMethodNotAllowed
-	i.writeError(w, r, notAllowed)
+	notAllowed := oauth.Refuse(oauth.InvalidRequest, "this endpoint answers %s only", strings.Join(e.methods, ", "))
+	i.refusals.Write(w, r, notAllowed.WithStatus(http.StatusMethodNotAllowed))
 }

@@ -5,9 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -46,10 +47,10 @@ func (i *Issuer) showLogin(w http.ResponseWriter, r *http.Request, status int, t
 		if err != nil {
 			return i.answerError(w, r, err)
 		}
-		page.Client = clientName(q.client)
+		page.Client = q.client.DisplayName()
 		page.FormTargets = append(page.FormTargets, q.redirectURI)
 		if page.Username == "" {
-			page.Username = loggable(q.loginHint)
+			page.Username = audit.Loggable(q.loginHint)
 		}
 	}
 	i.pages.Login(w, r, status, page)
@@ -69,20 +70,20 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		}
 		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return err
 	}
-	t, err := i.resume(r, f.get(pages.FieldTransaction))
+	t, err := i.resume(r, f.Get(pages.FieldTransaction))
 	if err != nil {
 		return err
 	}
 	if err := i.checkForm(r, f, "login "+t.ID, nil); err != nil {
 		return err
 	}
-	switch f.get(pages.FieldAction) {
+	switch f.Get(pages.FieldAction) {
 	case pages.ActionUpstream:
-		return i.beginUpstream(w, r, t, f.get(pages.FieldUpstream))
+		return i.beginUpstream(w, r, t, f.Get(pages.FieldUpstream))
 	case pages.ActionCaddy:
 		return i.loginCaddy(w, r, t)
 	}
@@ -90,23 +91,23 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 }
 
 // loginLocal signs in with a name and a password that are kept here.
-func (i *Issuer) loginLocal(w http.ResponseWriter, r *http.Request, t *transaction, f form) error {
+func (i *Issuer) loginLocal(w http.ResponseWriter, r *http.Request, t *transaction, f oauth.Form) error {
 	if !i.config.LocalLogin {
-		return refuse(InvalidRequest, "this server has no passwords of its own")
+		return oauth.Refuse(oauth.InvalidRequest, "this server has no passwords of its own")
 	}
-	username := f.get(pages.FieldUsername)
-	user, err := i.realm.users.Authenticate(r.Context(), username, f.get(pages.FieldPassword), i.config.ClientIP(r))
+	username := f.Get(pages.FieldUsername)
+	user, err := i.realm.users.Authenticate(r.Context(), username, f.Get(pages.FieldPassword), i.config.ClientIP(r))
 	var throttled *users.ThrottledError
 	switch {
 	case errors.As(err, &throttled):
 		i.auditLogin(r, username, "throttled")
-		w.Header().Set("Retry-After", retryAfter(throttled.Wait))
-		return i.showLogin(w, r, http.StatusTooManyRequests, t, loginProblem{pages.LoginThrottled, throttled.Wait, loggable(username)})
+		w.Header().Set("Retry-After", oauth.RetryAfter(throttled.Wait))
+		return i.showLogin(w, r, http.StatusTooManyRequests, t, loginProblem{pages.LoginThrottled, throttled.Wait, audit.Loggable(username)})
 	case errors.Is(err, users.ErrWrongPassword):
 		i.auditLogin(r, username, "wrong name or password")
-		return i.showLogin(w, r, http.StatusUnauthorized, t, loginProblem{problem: pages.LoginCredentials, username: loggable(username)})
+		return i.showLogin(w, r, http.StatusUnauthorized, t, loginProblem{problem: pages.LoginCredentials, username: audit.Loggable(username)})
 	case errors.Is(err, users.ErrTooBusy):
-		return refuse(TemporarilyUnavailable, "too many people are signing in; try again later").because(err)
+		return oauth.Refuse(oauth.TemporarilyUnavailable, "too many people are signing in; try again later").Because(err)
 	case err != nil:
 		return err
 	}
@@ -121,7 +122,7 @@ func (i *Issuer) loginCaddy(w http.ResponseWriter, r *http.Request, t *transacti
 		name = i.config.CaddyUser(r)
 	}
 	if name == "" {
-		return refuse(InvalidRequest, "no authentication handler of Caddy has established a user on this request")
+		return oauth.Refuse(oauth.InvalidRequest, "no authentication handler of Caddy has established a user on this request")
 	}
 	user, err := i.realm.users.Link(r.Context(), "caddy", name, users.User{Username: name})
 	if errors.Is(err, users.ErrDisabled) {
@@ -142,7 +143,7 @@ func (i *Issuer) signedIn(w http.ResponseWriter, r *http.Request, t *transaction
 	if err != nil {
 		return err
 	}
-	i.audit(r, "login", slog.String("subject", user.ID), slog.Any("amr", amr))
+	i.trail.Record(r, "login", slog.String("subject", user.ID), slog.Any("amr", amr))
 	t.Browser = browser
 	redirect(w, i.continuation(t))
 	return nil
@@ -168,12 +169,7 @@ func (i *Issuer) auditLogin(r *http.Request, username, reason string) {
 	if user, err := i.realm.users.Find(r.Context(), username); err == nil {
 		attrs = append(attrs, slog.String("username", user.Username), slog.String("subject", user.ID))
 	}
-	i.audit(r, "login_failed", attrs...)
-}
-
-// retryAfter is a wait in whole seconds, rounded up.
-func retryAfter(wait time.Duration) string {
-	return strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10)
+	i.trail.Record(r, "login_failed", attrs...)
 }
 
 // path is the path of one of our own pages.

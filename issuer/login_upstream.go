@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -32,7 +33,7 @@ func (i *Issuer) upstream(id string) *upstream.Provider {
 func (i *Issuer) beginUpstream(w http.ResponseWriter, r *http.Request, t *transaction, id string) error {
 	provider := i.upstream(id)
 	if provider == nil {
-		return refuse(InvalidRequest, "there is no such identity provider")
+		return oauth.Refuse(oauth.InvalidRequest, "there is no such identity provider")
 	}
 	loginHint, force := "", false
 	if t.Purpose == forAuthorization {
@@ -46,12 +47,12 @@ func (i *Issuer) beginUpstream(w http.ResponseWriter, r *http.Request, t *transa
 	if err != nil {
 		return i.upstreamProblem(w, r, t, err)
 	}
-	sealed, err := i.realm.seal.seal("upstream", pendingUpstream{Provider: id, Pending: pending, Transaction: *t})
+	sealed, err := i.realm.seal.Seal("upstream", pendingUpstream{Provider: id, Pending: pending, Transaction: *t})
 	if err != nil {
 		return err
 	}
 	if len(sealed) > maxCookie {
-		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: InvalidRequest,
+		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: oauth.InvalidRequest,
 			detail: "The request of the application is too long to go on with it after signing in elsewhere; its state is the usual reason."}
 	}
 	i.setCookie(w, "upstream", sealed)
@@ -72,7 +73,7 @@ func (i *Issuer) serveCallback(provider *upstream.Provider) page {
 
 func (i *Issuer) finishUpstream(w http.ResponseWriter, r *http.Request, provider *upstream.Provider) error {
 	var p pendingUpstream
-	if err := i.realm.seal.unseal("upstream", i.cookie(r, "upstream"), &p); err != nil {
+	if err := i.realm.seal.Unseal("upstream", i.cookie(r, "upstream"), &p); err != nil {
 		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, cause: err,
 			detail: "This browser has no unfinished sign-in. Start again at the application."}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // metadata is the authorization server metadata (RFC 8414 §2, OpenID Connect
@@ -65,7 +66,7 @@ func (i *Issuer) marshalMetadata() []byte {
 		IntrospectionEndpoint: url + "/introspect",
 		RevocationEndpoint:    url + "/revoke",
 		ScopesSupported:       i.config.scopeNames(),
-		GrantTypesSupported:   GrantTypes(),
+		GrantTypesSupported:   oauth.GrantTypes(),
 		AuthorizationEndpoint: url + "/authorize",
 		UserinfoEndpoint:      url + "/userinfo",
 		DeviceEndpoint:        url + "/device-authorization",

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // TestMetadataPlaces: RFC 8414 §3.1 and OpenID Connect Discovery §4.
@@ -91,8 +92,8 @@ func TestMetadataIsTrue(t *testing.T) {
 		}
 		return all
 	}
-	if got := strs("grant_types_supported"); !slices.Equal(got, GrantTypes()) {
-		t.Errorf("grant_types_supported %v, want %v", got, GrantTypes())
+	if got := strs("grant_types_supported"); !slices.Equal(got, oauth.GrantTypes()) {
+		t.Errorf("grant_types_supported %v, want %v", got, oauth.GrantTypes())
 	}
 	for _, scope := range []string{"read", "write", "admin"} {
 		if !slices.Contains(strs("scopes_supported"), scope) {
@@ -138,7 +139,7 @@ func TestServeJWKS(t *testing.T) {
 		}
 	}
 	w = f.post("/.well-known/jwks.json", "")
-	expect(t, w, 405, InvalidRequest)
+	expect(t, w, 405, oauth.InvalidRequest)
 	if w.Header().Get("Allow") != "GET, HEAD" {
 		t.Errorf("Allow %q", w.Header().Get("Allow"))
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
@@ -140,10 +142,10 @@ func TestUpstreamSignIn(t *testing.T) {
 	// port: the first is known by another name.
 	here := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	idp, idpServer := onSocket(t, func(c *Config) {
-		c.Clients = append(c.Clients, Client{
-			ClientMetadata: ClientMetadata{ID: "gate", Type: Confidential, GrantTypes: []string{grantTypeAuthorizationCode},
-				RedirectURIs: []string{here + "/login/callback/idp"}, Scope: Scope{"openid", "profile", "email"}},
-			Secrets: []ClientSecret{{Hash: HashSecret("canary-gate")}},
+		c.Clients = append(c.Clients, clients.Client{
+			Metadata: clients.Metadata{ID: "gate", Type: clients.Confidential, GrantTypes: []string{oauth.GrantAuthorizationCode},
+				RedirectURIs: []string{here + "/login/callback/idp"}, Scope: oauth.Scope{"openid", "profile", "email"}},
+			Secrets: []clients.Secret{{Hash: clients.HashSecret("canary-gate")}},
 		})
 	})
 	alice := idp.personWithPassword(fixtureProfile, alicePassword)

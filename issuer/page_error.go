@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
@@ -14,7 +15,7 @@ import (
 type pageError struct {
 	status int
 	kind   pages.ErrorKind
-	code   ErrorCode
+	code   oauth.ErrorCode
 	detail string // for the client's developer
 	cause  error
 }
@@ -35,15 +36,15 @@ func asPageError(err error) *pageError {
 	if errors.As(err, &page) {
 		return page
 	}
-	e := asError(err)
+	e := oauth.AsError(err)
 	page = &pageError{status: e.Status(), kind: pages.ErrorRequest, code: e.Code, detail: e.Description, cause: err}
 	switch e.Code {
-	case ServerError:
+	case oauth.ServerError:
 		page.kind = pages.ErrorInternal
-	case TemporarilyUnavailable:
+	case oauth.TemporarilyUnavailable:
 		page.kind = pages.ErrorUnavailable
 	}
-	if e.status == http.StatusMethodNotAllowed {
+	if e.Status() == http.StatusMethodNotAllowed {
 		page.kind = pages.ErrorMethod
 	}
 	return page

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 func challengeOf(verifier string) string {
@@ -39,7 +42,7 @@ func TestCodeChallenge(t *testing.T) {
 			v.t = t
 			for _, client := range [][2]string{{"web", "https://app.test/cb"}, {"spa", "https://spa.test/cb"}} {
 				p := v.authorize(authorization("client_id", client[0], "redirect_uri", client[1], "code_challenge", test.challenge, "code_challenge_method", test.method))
-				if got := p.answerTo(client[1]).Get("error"); got != string(InvalidRequest) {
+				if got := p.answerTo(client[1]).Get("error"); got != string(oauth.InvalidRequest) {
 					t.Errorf("%s: error %q, want invalid_request (RFC 7636 section 4.4.1)", client[0], got)
 				}
 			}
@@ -68,7 +71,7 @@ func TestCodeVerifier(t *testing.T) {
 		t.Run(test.must, func(t *testing.T) {
 			v.t = t
 			code := v.code("code_challenge", test.challenge)
-			expect(t, f.post("/token", redeemForm(code, "code_verifier", test.verifier), asWeb), http.StatusBadRequest, InvalidGrant)
+			expect(t, f.post("/token", redeemForm(code, "code_verifier", test.verifier), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 		})
 	}
 	v.t = t
@@ -76,8 +79,8 @@ func TestCodeVerifier(t *testing.T) {
 		expect(t, f.post("/token", redeemForm(v.code("code_challenge", challengeOf(verifier)), "code_verifier", verifier), asWeb), http.StatusOK, "")
 	}
 	code := v.code()
-	expect(t, f.post("/token", redeemForm(code)+"&code_verifier=x", asWeb), http.StatusBadRequest, InvalidRequest)
-	expect(t, f.post("/token", redeemForm(code, "code_verifier", strings.Repeat("x", 43)), asWeb), http.StatusBadRequest, InvalidGrant)
+	expect(t, f.post("/token", redeemForm(code)+"&code_verifier=x", asWeb), http.StatusBadRequest, oauth.InvalidRequest)
+	expect(t, f.post("/token", redeemForm(code, "code_verifier", strings.Repeat("x", 43)), asWeb), http.StatusBadRequest, oauth.InvalidGrant)
 	f.redeemed(code) // a wrong verifier has not spent it
 }
 
@@ -89,14 +92,14 @@ func TestPKCEDowngrade(t *testing.T) {
 	legacy := func(challenge, method string) string {
 		return v.code("client_id", "legacy", "redirect_uri", "https://legacy.test/cb", "code_challenge", challenge, "code_challenge_method", method)
 	}
-	redeem := func(code, verifier string) (int, ErrorCode) {
+	redeem := func(code, verifier string) (int, oauth.ErrorCode) {
 		w := f.post("/token", redeemForm(code, "redirect_uri", "https://legacy.test/cb", "code_verifier", verifier), asLegacy)
 		return w.Code, errorOf(t, w)
 	}
-	if status, code := redeem(legacy("", ""), fixtureVerifier); status != 400 || code != InvalidGrant {
+	if status, code := redeem(legacy("", ""), fixtureVerifier); status != 400 || code != oauth.InvalidGrant {
 		t.Errorf("a verifier without a challenge: %d %s, want invalid_grant", status, code)
 	}
-	if status, code := redeem(legacy(fixtureChallenge, "S256"), ""); status != 400 || code != InvalidGrant {
+	if status, code := redeem(legacy(fixtureChallenge, "S256"), ""); status != 400 || code != oauth.InvalidGrant {
 		t.Errorf("a challenge without a verifier: %d %s, want invalid_grant", status, code)
 	}
 	if status, _ := redeem(legacy("", ""), ""); status != 200 {
@@ -111,8 +114,8 @@ func TestPKCEDowngrade(t *testing.T) {
 func TestShortCodeVerifier(t *testing.T) {
 	for length, ok := range map[int]bool{31: false, 32: true, 43: true, 128: true, 129: false} {
 		verifier := strings.Repeat("v", length)
-		client := &Client{ClientMetadata: ClientMetadata{ShortCodeVerifier: true}}
-		if err := checkVerifier(client, challengeOf(verifier), verifier); (err == nil) != ok {
+		client := &clients.Client{Metadata: clients.Metadata{ShortCodeVerifier: true}}
+		if err := client.CheckVerifier(challengeOf(verifier), verifier); (err == nil) != ok {
 			t.Errorf("%d characters: %v", length, err)
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // Which redirect URIs a client may be registered with.
@@ -50,7 +53,7 @@ func TestRegisteredRedirectURI(t *testing.T) {
 		{"myapp:/cb", "a private-use scheme is a reversed domain (RFC 8252 section 7.1)", false},
 		{"com.example.app://cb", "a private-use scheme has no authority (RFC 8252 section 7.1)", false},
 	} {
-		if err := validateRedirectURI(test.uri); (err == nil) != test.ok {
+		if err := clients.ValidateRedirectURI(test.uri); (err == nil) != test.ok {
 			t.Errorf("%q: error %v: %s", test.uri, err, test.must)
 		}
 	}
@@ -125,7 +128,7 @@ func TestLoopbackPortIsFree(t *testing.T) {
 	}
 	code := v.code("client_id", "native", "redirect_uri", "http://127.0.0.1:5001/cb")
 	w := f.post("/token", redeemForm(code, "redirect_uri", "http://127.0.0.1:5002/cb", "client_id", "native"))
-	expect(t, w, http.StatusBadRequest, InvalidGrant) // RFC 6749 section 4.1.3: MUST be identical to that of the request
+	expect(t, w, http.StatusBadRequest, oauth.InvalidGrant) // RFC 6749 section 4.1.3: MUST be identical to that of the request
 }
 
 // FuzzRedirectURI: what is accepted is one that is registered, byte for byte,
@@ -141,9 +144,9 @@ func FuzzRedirectURI(f *testing.F) {
 	for _, uri := range registered {
 		f.Add(uri)
 	}
-	client := &Client{ClientMetadata: ClientMetadata{RedirectURIs: registered}}
+	client := &clients.Client{Metadata: clients.Metadata{RedirectURIs: registered}}
 	f.Fuzz(func(t *testing.T, uri string) {
-		proven, err := provenRedirectURI(client, uri, true)
+		proven, err := client.ProvenRedirectURI(uri, true)
 		if err != nil {
 			return
 		}

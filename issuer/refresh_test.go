@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -16,7 +18,7 @@ import (
 func (f *fixture) refuseRefresh(token string, what string) {
 	f.t.Helper()
 	w := f.post("/token", refreshForm(token), asWeb)
-	if got := errorOf(f.t, w); w.Code != http.StatusBadRequest || got != InvalidGrant {
+	if got := errorOf(f.t, w); w.Code != http.StatusBadRequest || got != oauth.InvalidGrant {
 		f.t.Errorf("%s: %d %q, want invalid_grant", what, w.Code, got)
 	}
 }
@@ -35,13 +37,13 @@ func TestRefreshTokenGiven(t *testing.T) {
 	if f.tokens(f.post("/token", redeemForm(always, "redirect_uri", "https://always.test/cb"), asAlways)).RefreshToken == "" {
 		t.Error("no refresh token for a client that always gets one")
 	}
-	f.reconfigure(func(c *Client) { c.GrantTypes = []string{"authorization_code"} })
+	f.reconfigure(func(c *clients.Client) { c.GrantTypes = []string{"authorization_code"} })
 	tokens := f.redeemed(v.code("scope", "openid offline_access"))
 	if tokens.RefreshToken != "" || tokens.Scope != "openid" {
 		t.Errorf("a client without the grant: refresh token %v, scope %q", tokens.RefreshToken != "", tokens.Scope)
 	}
 	svc := f.post("/token", ccGrant+"&scope=offline_access", asSvc)
-	expect(t, svc, http.StatusBadRequest, InvalidScope) // RFC 6749 section 4.4.3: no refresh token for a client itself
+	expect(t, svc, http.StatusBadRequest, oauth.InvalidScope) // RFC 6749 section 4.4.3: no refresh token for a client itself
 }
 
 // Rotation (RFC 9700 §4.14.2): each is used once; a lost answer may be asked for
@@ -153,7 +155,7 @@ func TestRefreshTokenScopeAndResource(t *testing.T) {
 	v := f.signedIn(f.person(fixtureProfile))
 	tokens := v.offline()
 	narrow := f.refreshed(tokens.RefreshToken, "scope", "read")
-	if narrow.Scope != "read" || Scope(f.facts(narrow.AccessToken).Scope).String() != "read" || narrow.IDToken != "" {
+	if narrow.Scope != "read" || oauth.Scope(f.facts(narrow.AccessToken).Scope).String() != "read" || narrow.IDToken != "" {
 		t.Errorf("scope %q, id_token %v", narrow.Scope, narrow.IDToken != "")
 	}
 	whole := f.refreshed(narrow.RefreshToken)
@@ -163,13 +165,13 @@ func TestRefreshTokenScopeAndResource(t *testing.T) {
 	current := whole.RefreshToken
 	for _, test := range []struct {
 		name, value string
-		want        ErrorCode
+		want        oauth.ErrorCode
 	}{
-		{"scope", "admin", InvalidScope},
-		{"scope", "read profile", InvalidScope},
-		{"scope", `a"b`, InvalidScope},
-		{"resource", fixtureFiles, InvalidTarget},
-		{"resource", "https://other.test", InvalidTarget},
+		{"scope", "admin", oauth.InvalidScope},
+		{"scope", "read profile", oauth.InvalidScope},
+		{"scope", `a"b`, oauth.InvalidScope},
+		{"resource", fixtureFiles, oauth.InvalidTarget},
+		{"resource", "https://other.test", oauth.InvalidTarget},
 	} {
 		if got := errorOf(t, f.post("/token", refreshForm(current, test.name, test.value), asWeb)); got != test.want {
 			t.Errorf("%s=%s: error %q, want %q", test.name, test.value, got, test.want)
@@ -179,7 +181,7 @@ func TestRefreshTokenScopeAndResource(t *testing.T) {
 	if got := f.facts(one.AccessToken).Audience; !slices.Equal(got, []string{fixtureAPI}) {
 		t.Errorf("audience %v", got)
 	}
-	f.reconfigure(func(c *Client) {
+	f.reconfigure(func(c *clients.Client) {
 		c.Scope = slices.DeleteFunc(slices.Clone(c.Scope), func(s string) bool { return s == "write" })
 	})
 	if lost := f.refreshed(one.RefreshToken); lost.Scope != "openid read offline_access" {
@@ -193,8 +195,8 @@ func TestRefreshTokenWithoutItsResource(t *testing.T) {
 	v := f.signedIn(f.person(fixtureProfile))
 	withOpenID := v.offline()
 	without := f.redeemed(v.code("scope", "read offline_access"))
-	f.reconfigure(func(c *Client) { c.Resources = []string{fixtureFiles} })
-	expect(t, f.post("/token", refreshForm(without.RefreshToken), asWeb), http.StatusBadRequest, InvalidTarget)
+	f.reconfigure(func(c *clients.Client) { c.Resources = []string{fixtureFiles} })
+	expect(t, f.post("/token", refreshForm(without.RefreshToken), asWeb), http.StatusBadRequest, oauth.InvalidTarget)
 	if got := f.facts(f.refreshed(withOpenID.RefreshToken).AccessToken).Audience; !slices.Equal(got, []string{fixtureURL}) {
 		t.Errorf("audience %v: want userinfo alone", got)
 	}
@@ -209,15 +211,15 @@ func TestRefreshTokenIsBound(t *testing.T) {
 	for _, test := range []struct {
 		must, form string
 		as         fixtureRequest
-		want       ErrorCode
+		want       oauth.ErrorCode
 	}{
-		{"MUST be the client's own", form, asWeb2, InvalidGrant},
-		{"MUST be the client's own, a public one", form + "&client_id=spa", func(*http.Request) {}, InvalidGrant},
-		{"a confidential client MUST authenticate", form + "&client_id=web", func(*http.Request) {}, InvalidClient},
-		{"with the right secret", form, withBasic("web", "canary"), InvalidClient},
-		{"refresh_token is required", "grant_type=refresh_token", asWeb, InvalidRequest},
-		{"refresh_token once", form + "&refresh_token=x", asWeb, InvalidRequest},
-		{"a client without the grant", form, asSvc, UnauthorizedClient},
+		{"MUST be the client's own", form, asWeb2, oauth.InvalidGrant},
+		{"MUST be the client's own, a public one", form + "&client_id=spa", func(*http.Request) {}, oauth.InvalidGrant},
+		{"a confidential client MUST authenticate", form + "&client_id=web", func(*http.Request) {}, oauth.InvalidClient},
+		{"with the right secret", form, withBasic("web", "canary"), oauth.InvalidClient},
+		{"refresh_token is required", "grant_type=refresh_token", asWeb, oauth.InvalidRequest},
+		{"refresh_token once", form + "&refresh_token=x", asWeb, oauth.InvalidRequest},
+		{"a client without the grant", form, asSvc, oauth.UnauthorizedClient},
 	} {
 		if got := errorOf(t, f.post("/token", test.form, test.as)); got != test.want {
 			t.Errorf("%s: error %q, want %q", test.must, got, test.want)
@@ -230,7 +232,7 @@ func TestRefreshTokenIsBound(t *testing.T) {
 	}
 	f.judge(tokens.AccessToken, true, "the family after all those refusals")
 	next := f.refreshed(tokens.RefreshToken)
-	expect(t, f.post("/token", form, asWeb2), http.StatusBadRequest, InvalidGrant) // a used one, in a stranger's hands
+	expect(t, f.post("/token", form, asWeb2), http.StatusBadRequest, oauth.InvalidGrant) // a used one, in a stranger's hands
 	f.judge(next.AccessToken, true, "a stranger's reuse ends nothing")
 }
 
@@ -252,17 +254,17 @@ func TestRefreshTokenAfterAChange(t *testing.T) {
 			}
 		}},
 		{"the client may not have offline_access any more", func(f *fixture, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.Scope = Scope{"openid", "read", "write"} })
+			f.reconfigure(func(c *clients.Client) { c.Scope = oauth.Scope{"openid", "read", "write"} })
 		}},
 		{"the client lost the grant", func(f *fixture, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.GrantTypes = []string{"authorization_code"} })
+			f.reconfigure(func(c *clients.Client) { c.GrantTypes = []string{"authorization_code"} })
 		}},
-		{"the client was disabled", func(f *fixture, _ *users.User) { f.reconfigure(func(c *Client) { c.Disabled = true }) }},
+		{"the client was disabled", func(f *fixture, _ *users.User) { f.reconfigure(func(c *clients.Client) { c.Disabled = true }) }},
 		{"the client was made anew", func(f *fixture, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.Created = time.Now().Add(time.Second) })
+			f.reconfigure(func(c *clients.Client) { c.Created = time.Now().Add(time.Second) })
 		}},
 		{"the secret was changed", func(f *fixture, _ *users.User) {
-			f.reconfigure(func(c *Client) { c.Secrets = []ClientSecret{{Hash: HashSecret("canary-new")}} })
+			f.reconfigure(func(c *clients.Client) { c.Secrets = []clients.Secret{{Hash: clients.HashSecret("canary-new")}} })
 		}},
 	} {
 		for _, when := range []string{"unused", "within the grace"} {

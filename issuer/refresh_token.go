@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -24,8 +26,8 @@ type refreshToken struct {
 
 // errRefreshToken is the answer to every refresh token that is not good; the
 // cause, in the log, says why.
-func errRefreshToken(cause string) *Error {
-	return refuse(InvalidGrant, "the refresh token is unknown, expired, revoked, used already, or was given to another client").because(errors.New(cause))
+func errRefreshToken(cause string) *oauth.Error {
+	return oauth.Refuse(oauth.InvalidGrant, "the refresh token is unknown, expired, revoked, used already, or was given to another client").Because(errors.New(cause))
 }
 
 // putRefreshToken writes a refresh token that dies unused after the idle
@@ -44,7 +46,7 @@ func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *Authorization)
 // revocation to enforce, and refused the answer, of a transaction that must
 // commit.
 func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, successor string, stolen *revocation, refused, err error) {
-	presented := r.get("refresh_token")
+	presented := r.Get("refresh_token")
 	key, ok := record.HandleKey(i.config.URL, presented)
 	if !ok {
 		return nil, "", nil, errRefreshToken("not a refresh token"), nil
@@ -67,11 +69,11 @@ func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, succe
 		return nil, "", nil, refused, nil
 	}
 	if used {
-		return a, i.realm.seal.successorOf(presented, token.Used), nil, nil, nil
+		return a, i.realm.seal.SuccessorOf(presented, token.Used), nil, nil, nil
 	}
 	// To the nanosecond: the successor is derived from it.
 	token.Used = time.Now().UTC()
-	successor = i.realm.seal.successorOf(presented, token.Used)
+	successor = i.realm.seal.SuccessorOf(presented, token.Used)
 	return a, successor, nil, nil, errors.Join(
 		record.Put(tx, kindRefreshToken, key, token, a.Expiry), // kept, to recognize a replay
 		i.putRefreshToken(tx, successor, a),
@@ -85,7 +87,7 @@ func (i *Issuer) isRepeat(tx storage.Tx, token *refreshToken, presented string) 
 	if time.Since(token.Used) >= i.config.RefreshTokenGrace {
 		return false, nil
 	}
-	key, _ := record.HandleKey(i.config.URL, i.realm.seal.successorOf(presented, token.Used))
+	key, _ := record.HandleKey(i.config.URL, i.realm.seal.SuccessorOf(presented, token.Used))
 	next, err := record.Get[refreshToken](tx, kindRefreshToken, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
@@ -94,7 +96,7 @@ func (i *Issuer) isRepeat(tx storage.Tx, token *refreshToken, presented string) 
 }
 
 // findRefreshToken returns a refresh token of the client and its authorization.
-func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *Client) (token *refreshToken, a *Authorization, refused, err error) {
+func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *clients.Client) (token *refreshToken, a *Authorization, refused, err error) {
 	token, err = record.Get[refreshToken](tx, kindRefreshToken, key)
 	if err == nil {
 		a, err = record.Get[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, token.AuthorizationID))
@@ -113,7 +115,7 @@ func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *Client) (to
 // checkRefresh: what may have changed since the authorization was given.
 func (i *Issuer) checkRefresh(tx storage.Tx, a *Authorization, r *tokenRequest) error {
 	switch {
-	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(scopeOfflineAccess) && a.Scope.Has(scopeOfflineAccess)):
+	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(oauth.ScopeOfflineAccess) && a.Scope.Has(oauth.ScopeOfflineAccess)):
 		return errRefreshToken("the client may no longer have refresh tokens")
 	}
 	return i.checkGrantor(tx, a, r.client)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -12,9 +13,9 @@ import (
 // awaitApproval disables a new client and makes the request in which an operator
 // decides about it. RFC 7591 has no answer that means "later", so the client gets
 // its credentials at once, and they open nothing yet. The two expire together.
-func (i *Issuer) awaitApproval(r *http.Request, client *Client) *Application {
+func (i *Issuer) awaitApproval(r *http.Request, client *clients.Client) *Application {
 	a := &Application{
-		Name: clientName(client), ClientType: client.Type, GrantTypes: client.GrantTypes, RedirectURIs: client.RedirectURIs,
+		Name: client.DisplayName(), ClientType: client.Type, GrantTypes: client.GrantTypes, RedirectURIs: client.RedirectURIs,
 		Resources: client.Resources, Scopes: client.Scope,
 		Address: i.config.ClientIP(r), Registered: true, ClientID: client.ID,
 	}
@@ -32,21 +33,16 @@ func (i *Issuer) putRequestOf(tx storage.Tx, a *Application) error {
 	}
 	err := i.putNewApplication(tx, a)
 	if errors.Is(err, errApplicationsFull) {
-		return tooMany("too many requests wait for an operator; try again later", time.Hour).because(err)
+		return tooMany("too many requests wait for an operator; try again later", time.Hour).Because(err)
 	}
 	return err
 }
 
-// isWaiting tells whether an operator is still to decide about the client.
-func (c *Client) isWaiting() bool {
-	return c.Registration != nil && c.Registration.Application != "" && c.Registration.Approved.IsZero()
-}
-
 // waitingClient returns the client that a pending request is about. Without one
 // the error is storage.ErrNotFound.
-func (i *Issuer) waitingClient(tx storage.Tx, a *Application) (*Client, error) {
-	client, err := getClient(tx, i.config.URL, a.ClientID)
-	if err == nil && (!client.isWaiting() || client.Registration.Application != a.Reference) {
+func (i *Issuer) waitingClient(tx storage.Tx, a *Application) (*clients.Client, error) {
+	client, err := clients.Get(tx, i.config.URL, a.ClientID)
+	if err == nil && (!client.IsWaiting() || client.Registration.Application != a.Reference) {
 		return nil, storage.ErrNotFound
 	}
 	return client, err
@@ -55,7 +51,7 @@ func (i *Issuer) waitingClient(tx storage.Tx, a *Application) (*Client, error) {
 // enableRegistered turns the client of a request into what the operator decided.
 // It keeps its credentials, hence its id and its type, and lasts: that nobody has
 // consented to it yet counts no more once an operator has.
-func (i *Issuer) enableRegistered(tx storage.Tx, a *Application, decided ClientMetadata) (*Client, error) {
+func (i *Issuer) enableRegistered(tx storage.Tx, a *Application, decided clients.Metadata) (*clients.Client, error) {
 	client, err := i.waitingClient(tx, a)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -65,12 +61,9 @@ func (i *Issuer) enableRegistered(tx storage.Tx, a *Application, decided ClientM
 	case decided.ID != client.ID || decided.Type != client.Type:
 		return nil, &clientError{errors.New("the client registered itself and has its credentials: its client_id and client type stay")}
 	}
-	client.ClientMetadata = decided
-	client.Registration.Approved, client.Registration.UnusedUntil = record.Now(), time.Time{}
-	return client, errors.Join(
-		tx.Delete(kindUnused, clientKey(i.config.URL, client.ID)),
-		putClient(tx, i.config.URL, client),
-	)
+	client.Metadata = decided
+	client.Registration.Approved = record.Now()
+	return client, clients.PutLasting(tx, i.config.URL, client)
 }
 
 // rejectRegistered forgets the client of a request. It was never enabled, so that
@@ -82,12 +75,12 @@ func (i *Issuer) rejectRegistered(tx storage.Tx, a *Application) error {
 	case err != nil && !errors.Is(err, storage.ErrDamaged):
 		return err
 	}
-	return i.deleteClient(tx, a.ClientID)
+	return clients.Delete(tx, i.config.URL, a.ClientID)
 }
 
 // withdrawApplication takes the request of a client that waits out of the queue:
 // the client is being removed.
-func (i *Issuer) withdrawApplication(tx storage.Tx, client *Client) error {
+func (i *Issuer) withdrawApplication(tx storage.Tx, client *clients.Client) error {
 	key := applicationKey(i.config.URL, client.Registration.Application)
 	return errors.Join(tx.Delete(kindApplication, key), tx.Delete(kindApplicationPending, key))
 }

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -73,9 +75,9 @@ func TestRegisterByApproval(t *testing.T) {
 	f := newFixture(t, withApproval, func(c *Config) {
 		c.OnApplication = func(_ context.Context, a Application) { announced = append(announced, a) }
 	})
-	c, a := f.waiting(`{"redirect_uris":["https://app.test/cb"],"client_name":"Self","grant_types":["authorization_code","refresh_token","` + grantTypeDeviceCode + `"]}`)
-	if a.Status != ApplicationPending || !a.Registered || a.Name != "Self" || a.ClientType != Confidential || !slices.Equal(a.RedirectURIs, c.RedirectURIs) ||
-		!slices.Equal(a.GrantTypes, c.GrantTypes) || Scope(a.Scopes).String() != c.Scope || a.Address != "192.0.2.1" {
+	c, a := f.waiting(`{"redirect_uris":["https://app.test/cb"],"client_name":"Self","grant_types":["authorization_code","refresh_token","` + oauth.GrantDeviceCode + `"]}`)
+	if a.Status != ApplicationPending || !a.Registered || a.Name != "Self" || a.ClientType != clients.Confidential || !slices.Equal(a.RedirectURIs, c.RedirectURIs) ||
+		!slices.Equal(a.GrantTypes, c.GrantTypes) || oauth.Scope(a.Scopes).String() != c.Scope || a.Address != "192.0.2.1" {
 		t.Errorf("the request %+v is not what was registered: %+v", a, c)
 	}
 	if lines := f.log.event("application_requested"); len(lines) != 1 || lines[0]["reference"] != a.Reference || len(announced) != 1 || announced[0].ClientID != c.ID {
@@ -89,13 +91,13 @@ func TestRegisterByApproval(t *testing.T) {
 		"introspection": func() *httptest.ResponseRecorder { return f.post("/introspect", "token=x", c.as()) },
 		"revocation":    func() *httptest.ResponseRecorder { return f.post("/revoke", "token=x", c.as()) },
 	} {
-		t.Run(name, func(t *testing.T) { expect(t, send(), 401, InvalidClient) })
+		t.Run(name, func(t *testing.T) { expect(t, send(), 401, oauth.InvalidClient) })
 	}
 	v := f.signedIn(f.person(fixtureProfile))
 	v.authorize(authorization("client_id", c.ID, "scope", "openid")).expectStatus(400, "a client that waits gets no answer")
 	f.unknown(c.Secret, c.AccessToken)
 	f.restart()
-	expect(t, f.post("/token", "grant_type=authorization_code&code=x", c.as()), 401, InvalidClient)
+	expect(t, f.post("/token", "grant_type=authorization_code&code=x", c.as()), 401, oauth.InvalidClient)
 }
 
 // An approval enables the client that there is: what the operator decided, and
@@ -103,7 +105,7 @@ func TestRegisterByApproval(t *testing.T) {
 func TestApproveRegistered(t *testing.T) {
 	for name, approve := range map[string]func(*fixture, *Application){
 		"at the admin API": func(f *fixture, a *Application) {
-			approval, err := f.ApproveApplication(f.t.Context(), a.Reference, ClientMetadata{Name: "Known", Scope: Scope{"openid"}})
+			approval, err := f.ApproveApplication(f.t.Context(), a.Reference, clients.Metadata{Name: "Known", Scope: oauth.Scope{"openid"}})
 			if err != nil {
 				f.t.Fatal(err)
 			}
@@ -122,7 +124,7 @@ func TestApproveRegistered(t *testing.T) {
 				page = page.press(pages.ActionApprove, pages.FieldName, "", pages.FieldRedirectURIs, "https://app.test/cb").expectStatus(400, "no name")
 			}
 			page.press(pages.ActionApprove, pages.FieldName, "Known", pages.FieldScopes, "openid", pages.FieldRedirectURIs, "https://app.test/cb",
-				pages.FieldGrantType, grantTypeAuthorizationCode).expectStatus(200, "an approval")
+				pages.FieldGrantType, oauth.GrantAuthorizationCode).expectStatus(200, "an approval")
 			if again := o.get("/applications/" + a.Reference); strings.Contains(again.Body.String(), secretLinkPath) || again.has(pages.ActionApprove) {
 				f.t.Error("a link to a secret, or another answer, is offered")
 			}
@@ -142,7 +144,10 @@ func TestApproveRegistered(t *testing.T) {
 				if !slices.Equal(client.RedirectURIs, c.RedirectURIs) || !slices.Equal(client.GrantTypes, c.GrantTypes) {
 					t.Errorf("what the operator left alone changed: %+v", client)
 				}
-				err = f.store.View(t.Context(), func(tx storage.Tx) error { _, err := tx.Get(kindUnused, clientKey(fixtureURL, c.ID)); return err })
+				err = f.store.View(t.Context(), func(tx storage.Tx) error {
+					_, err := tx.Get(kindUnused, clientKey(fixtureURL, c.ID))
+					return err
+				})
 				if !errors.Is(err, storage.ErrNotFound) {
 					t.Errorf("an approved client counts as one that nobody uses: %v", err)
 				}
@@ -167,11 +172,11 @@ func TestApproveRegistered(t *testing.T) {
 func TestApproveRegisteredRefuses(t *testing.T) {
 	f := newFixture(t, withApproval)
 	c, a := f.waiting(goodMetadata)
-	for name, adjust := range map[string]ClientMetadata{
+	for name, adjust := range map[string]clients.Metadata{
 		"another client_id":   {ID: "chosen"},
 		"the id of a client":  {ID: "svc"},
-		"another client type": {Type: Public},
-		"an unknown scope":    {Scope: Scope{"nothing"}},
+		"another client type": {Type: clients.Public},
+		"an unknown scope":    {Scope: oauth.Scope{"nothing"}},
 		"a bad redirect URI":  {RedirectURIs: []string{"http://a.test/"}},
 	} {
 		var wrong *clientError
@@ -180,18 +185,18 @@ func TestApproveRegisteredRefuses(t *testing.T) {
 		}
 	}
 	o := f.signedIn(f.operator())
-	o.get("/applications/"+a.Reference).press(pages.ActionApprove, pages.FieldClientType, Public, pages.FieldRedirectURIs, "https://app.test/cb",
-		pages.FieldGrantType, grantTypeAuthorizationCode).expectStatus(400, "another client type")
-	if client, err := f.Client(t.Context(), c.ID); err != nil || !client.isWaiting() || !client.Disabled || f.pending() != 1 {
+	o.get("/applications/"+a.Reference).press(pages.ActionApprove, pages.FieldClientType, clients.Public, pages.FieldRedirectURIs, "https://app.test/cb",
+		pages.FieldGrantType, oauth.GrantAuthorizationCode).expectStatus(400, "another client type")
+	if client, err := f.Client(t.Context(), c.ID); err != nil || !client.IsWaiting() || !client.Disabled || f.pending() != 1 {
 		t.Errorf("a refused approval changed the client: %+v, %v", client, err)
 	}
 	// A request that outlived its client can be rejected only.
-	err := f.store.Update(t.Context(), func(tx storage.Tx) error { return f.deleteClient(tx, c.ID) })
+	err := f.store.Update(t.Context(), func(tx storage.Tx) error { return clients.Delete(tx, fixtureURL, c.ID) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wrong *clientError
-	if _, err := f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{}); !errors.As(err, &wrong) {
+	if _, err := f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{}); !errors.As(err, &wrong) {
 		t.Errorf("a client that is gone: %v", err)
 	}
 	if _, err := f.RejectApplication(t.Context(), a.Reference, "gone"); err != nil {
@@ -206,7 +211,7 @@ func TestRejectRegistered(t *testing.T) {
 	stays, _ := f.waiting(goodMetadata)
 	f.signedIn(f.operator()).get("/applications/"+a.Reference).press(pages.ActionReject, pages.FieldReason, "no").expectStatus(303, "a rejection")
 	f.noneOf(c)
-	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 401, InvalidToken)
+	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 401, oauth.InvalidToken)
 	expect(t, f.get("/register/"+stays.ID, withBearer(stays.AccessToken)), 200, "")
 	if rejected, err := f.Application(t.Context(), a.Reference); err != nil || rejected.Status != ApplicationRejected || f.pending() != 1 {
 		t.Errorf("%+v, %v", rejected, err)
@@ -221,7 +226,7 @@ func TestRejectRegistered(t *testing.T) {
 func TestRejectRegisteredSparesOthers(t *testing.T) {
 	f := newFixture(t, withApproval)
 	c, a := f.waiting(goodMetadata)
-	err := f.store.Update(t.Context(), func(tx storage.Tx) error { return f.deleteClient(tx, c.ID) })
+	err := f.store.Update(t.Context(), func(tx storage.Tx) error { return clients.Delete(tx, fixtureURL, c.ID) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,39 +244,39 @@ func TestManageWhileWaiting(t *testing.T) {
 	c, a := f.waiting(goodMetadata)
 	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 200, "")
 	change := fmt.Sprintf(`{"client_id":%q,"redirect_uris":["https://evil.test/cb"],"disabled":false,"client_name":"Self"}`, c.ID)
-	expect(t, f.update(c, change), 400, InvalidClientMetadata)
-	expect(t, f.post("/token", "grant_type=authorization_code&code=x", c.as()), 401, InvalidClient)
+	expect(t, f.update(c, change), 400, oauth.InvalidClientMetadata)
+	expect(t, f.post("/token", "grant_type=authorization_code&code=x", c.as()), 401, oauth.InvalidClient)
 
 	if w := f.remove(c, withBearer(c.AccessToken)); w.Code != http.StatusNoContent {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	f.noneOf(c)
-	if _, err := f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{}); !errors.Is(err, storage.ErrNotFound) || f.pending() != 0 {
+	if _, err := f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{}); !errors.Is(err, storage.ErrNotFound) || f.pending() != 0 {
 		t.Errorf("the request of a client that removed itself: %v, %d pending", err, f.pending())
 	}
 
 	approved, a := f.waiting(goodMetadata)
-	if _, err := f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{}); err != nil {
+	if _, err := f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{}); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, f.get("/register/"+approved.ID, withBearer(approved.AccessToken)), 200, "")
-	expect(t, f.update(approved, strings.ReplaceAll(change, c.ID, approved.ID)), 400, InvalidClientMetadata)
+	expect(t, f.update(approved, strings.ReplaceAll(change, c.ID, approved.ID)), 400, oauth.InvalidClientMetadata)
 	if client, err := f.Client(t.Context(), approved.ID); err != nil || client.RedirectURIs[0] != "https://app.test/cb" {
 		t.Errorf("an approved client changed itself: %+v, %v", client, err)
 	}
 	// Only waiting opens the address to a disabled client.
 	err := f.store.Update(t.Context(), func(tx storage.Tx) error {
-		client, err := getClient(tx, fixtureURL, approved.ID)
+		client, err := clients.Get(tx, fixtureURL, approved.ID)
 		if err != nil {
 			return err
 		}
 		client.Disabled = true
-		return putClient(tx, fixtureURL, client)
+		return clients.Put(tx, fixtureURL, client)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, f.get("/register/"+approved.ID, withBearer(approved.AccessToken)), 401, InvalidToken)
+	expect(t, f.get("/register/"+approved.ID, withBearer(approved.AccessToken)), 401, oauth.InvalidToken)
 	if w := f.remove(approved, withBearer(approved.AccessToken)); w.Code != http.StatusUnauthorized {
 		t.Errorf("a disabled client removed itself: %d", w.Code)
 	}
@@ -292,7 +297,7 @@ func TestRegisteredAnswerRace(t *testing.T) {
 				answered := &approved
 				var err error
 				if n%2 == 0 {
-					_, err = f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{})
+					_, err = f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{})
 				} else {
 					answered = &rejected
 					_, err = f.RejectApplication(t.Context(), a.Reference, "no")
@@ -327,7 +332,7 @@ func TestApproveRemoveRace(t *testing.T) {
 		var wait sync.WaitGroup
 		f.store.hold(2)
 		wait.Go(func() {
-			if _, err := f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{}); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			if _, err := f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{}); err != nil && !errors.Is(err, storage.ErrNotFound) {
 				t.Errorf("approve: %v", err)
 			}
 		})
@@ -369,7 +374,7 @@ func TestApprovalFlood(t *testing.T) {
 		t.Errorf("%d clients were made, %d requests wait", len(after)-len(before), f.pending())
 	}
 	w := f.postMetadata(goodMetadata)
-	expect(t, w, 429, TemporarilyUnavailable)
+	expect(t, w, 429, oauth.TemporarilyUnavailable)
 	if w.Header().Get("Retry-After") != "3600" {
 		t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
 	}
@@ -385,7 +390,7 @@ func TestWaitingClientExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, withApproval, func(c *Config) { c.Registration.Unused = 1 })
 		c, a := f.waiting(goodMetadata)
-		expect(t, f.postMetadata(goodMetadata), 429, TemporarilyUnavailable)
+		expect(t, f.postMetadata(goodMetadata), 429, oauth.TemporarilyUnavailable)
 		if f.pending() != 1 {
 			t.Error("a registration that had no room left its request")
 		}
@@ -394,12 +399,12 @@ func TestWaitingClientExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 200, "")
-		if client, err := f.Client(t.Context(), c.ID); err != nil || !client.expiry().Equal(a.Expiry) {
+		if client, err := f.Client(t.Context(), c.ID); err != nil || !client.Registration.UnusedUntil.Equal(a.Expiry) {
 			t.Errorf("%+v, %v", client, err)
 		}
 		time.Sleep(2 * time.Second)
-		expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 401, InvalidToken)
-		if _, err := f.ApproveApplication(t.Context(), a.Reference, ClientMetadata{}); !errors.Is(err, storage.ErrNotFound) {
+		expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 401, oauth.InvalidToken)
+		if _, err := f.ApproveApplication(t.Context(), a.Reference, clients.Metadata{}); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("approved after it was forgotten: %v", err)
 		}
 		if err := f.state.upkeep(t.Context()); err != nil {
@@ -414,7 +419,7 @@ func TestWaitingClientExpires(t *testing.T) {
 func TestApprovalWithoutStorage(t *testing.T) {
 	f := newFixture(t, withApproval)
 	f.store.fail(storage.ErrUnavailable)
-	expect(t, f.postMetadata(goodMetadata), 503, TemporarilyUnavailable)
+	expect(t, f.postMetadata(goodMetadata), 503, oauth.TemporarilyUnavailable)
 	f.store.recover()
 	if f.pending() != 0 {
 		t.Error("a request without its client")

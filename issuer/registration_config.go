@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // RegistrationMode says who may register a client (RFC 7591 §1.1, §3).
@@ -41,7 +45,7 @@ type RegistrationConfig struct {
 
 	// Scopes that such a client may have, and has when it names none. Default:
 	// openid, profile, email and offline_access.
-	Scopes Scope
+	Scopes oauth.Scope
 
 	// Resources that such a client may have tokens for; when empty, those that
 	// the issuer protects.
@@ -59,7 +63,7 @@ type RegistrationConfig struct {
 
 func (c RegistrationConfig) withDefaults() RegistrationConfig {
 	if len(c.Scopes) == 0 {
-		c.Scopes = Scope{scopeOpenID, scopeProfile, scopeEmail, scopeOfflineAccess}
+		c.Scopes = oauth.Scope{oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOfflineAccess}
 	}
 	if c.Rate == 0 {
 		c.Rate = DefaultRegistrationRate
@@ -71,8 +75,8 @@ func (c RegistrationConfig) withDefaults() RegistrationConfig {
 }
 
 // limiter is the budget of every address.
-func (c RegistrationConfig) limiter() *limiter {
-	return newLimiter(c.Rate, time.Hour/time.Duration(c.Rate))
+func (c RegistrationConfig) limiter() *limit.Limiter {
+	return limit.New(c.Rate, time.Hour/time.Duration(c.Rate))
 }
 
 // validateRegistration reports the first mistake in the registration's part.
@@ -88,7 +92,7 @@ func (c *Config) validateRegistration() error {
 		}
 	}
 	for _, resource := range c.Registration.Resources {
-		if err := validateResource(resource); err != nil {
+		if err := clients.ValidateResource(resource); err != nil {
 			return fmt.Errorf("registration: resource %q: want an absolute URI without fragment", resource)
 		}
 	}

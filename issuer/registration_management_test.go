@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -64,12 +66,12 @@ func TestRegistrationAccessTokenRefused(t *testing.T) {
 	}
 	disabled := f.selfRegistered(goodMetadata)
 	err = f.store.Update(t.Context(), func(tx storage.Tx) error {
-		client, err := getClient(tx, fixtureURL, disabled.ID)
+		client, err := clients.Get(tx, fixtureURL, disabled.ID)
 		if err != nil {
 			return err
 		}
 		client.Disabled = true
-		return putClient(tx, fixtureURL, client)
+		return clients.Put(tx, fixtureURL, client)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +81,7 @@ func TestRegistrationAccessTokenRefused(t *testing.T) {
 		change fixtureRequest
 	}{
 		"no token":                       {c.ID, func(*http.Request) {}},
-		"a forged token":                 {c.ID, withBearer(NewSecret())},
+		"a forged token":                 {c.ID, withBearer(clients.NewSecret())},
 		"another client's token":         {c.ID, withBearer(other.AccessToken)},
 		"the client's secret":            {c.ID, withBearer(c.Secret)},
 		"the secret in Basic":            {c.ID, c.as()},
@@ -93,14 +95,14 @@ func TestRegistrationAccessTokenRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			target := &registered{ID: attempt.id}
 			without := func(r *http.Request) { r.Header.Del("Authorization") }
-			expect(t, f.get("/register/"+attempt.id, attempt.change), 401, InvalidToken)
-			expect(t, f.update(target, goodMetadata, without, attempt.change), 401, InvalidToken)
-			expect(t, f.remove(target, attempt.change), 401, InvalidToken)
+			expect(t, f.get("/register/"+attempt.id, attempt.change), 401, oauth.InvalidToken)
+			expect(t, f.update(target, goodMetadata, without, attempt.change), 401, oauth.InvalidToken)
+			expect(t, f.remove(target, attempt.change), 401, oauth.InvalidToken)
 		})
 	}
 	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 200, "")
 	expect(t, f.get("/register/"+c.ID+"/", withBearer(c.AccessToken)), 200, "")
-	expect(t, f.post("/register/"+c.ID, goodMetadata, withBearer(c.AccessToken)), 405, InvalidRequest)
+	expect(t, f.post("/register/"+c.ID, goodMetadata, withBearer(c.AccessToken)), 405, oauth.InvalidRequest)
 }
 
 // RFC 7592 §2.2: an update replaces the metadata; secret and token stay.
@@ -146,9 +148,9 @@ func TestUpdateRegisteredClientRefuses(t *testing.T) {
 		"a jwks_uri":                   id(`"jwks_uri":"http://127.0.0.1:2019/"`),
 		"repeated members":             id(`"client_name":"a","client_name":"b"`),
 	} {
-		t.Run(name, func(t *testing.T) { expect(t, f.update(c, body), 400, InvalidClientMetadata) })
+		t.Run(name, func(t *testing.T) { expect(t, f.update(c, body), 400, oauth.InvalidClientMetadata) })
 	}
-	expect(t, f.update(c, fmt.Sprintf(`{"client_id":%q,"redirect_uris":["https://*.evil.test"]}`, c.ID)), 400, InvalidRedirectURI)
+	expect(t, f.update(c, fmt.Sprintf(`{"client_id":%q,"redirect_uris":["https://*.evil.test"]}`, c.ID)), 400, oauth.InvalidRedirectURI)
 	if client, err := f.Client(t.Context(), c.ID); err != nil || client.RedirectURIs[0] != "https://app.test/cb" || client.Name != "Self" {
 		t.Errorf("a refused update changed the client: %+v, %v", client, err)
 	}
@@ -168,10 +170,10 @@ func TestRemoveRegisteredClient(t *testing.T) {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	f.judge(tokens.AccessToken, false, "an access token of the client")
-	expect(t, f.post("/token", refreshForm(tokens.RefreshToken), c.as()), 401, InvalidClient)
-	expect(t, f.post("/token", redeemForm(pending), c.as()), 401, InvalidClient)
-	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 401, InvalidToken)
-	expect(t, f.remove(c, withBearer(c.AccessToken)), 401, InvalidToken)
+	expect(t, f.post("/token", refreshForm(tokens.RefreshToken), c.as()), 401, oauth.InvalidClient)
+	expect(t, f.post("/token", redeemForm(pending), c.as()), 401, oauth.InvalidClient)
+	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 401, oauth.InvalidToken)
+	expect(t, f.remove(c, withBearer(c.AccessToken)), 401, oauth.InvalidToken)
 	v.authorize(authorization(request...)).expectStatus(400, "a client that is gone gets no answer")
 	expect(t, f.get("/register/"+stays.ID, withBearer(stays.AccessToken)), 200, "")
 	f.restart()
@@ -187,7 +189,7 @@ func TestRemoveUnusedClientMakesRoom(t *testing.T) {
 	f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) { c.Registration.Unused = 1 })
 	for range 3 {
 		c := f.selfRegistered(goodMetadata)
-		expect(t, f.postMetadata(goodMetadata), 429, TemporarilyUnavailable)
+		expect(t, f.postMetadata(goodMetadata), 429, oauth.TemporarilyUnavailable)
 		f.remove(c, withBearer(c.AccessToken))
 	}
 }

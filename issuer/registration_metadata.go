@@ -10,13 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
-)
-
-// Error codes of RFC 7591 §3.2.2.
-const (
-	InvalidRedirectURI       ErrorCode = "invalid_redirect_uri"
-	InvalidClientMetadata    ErrorCode = "invalid_client_metadata"
-	InvalidSoftwareStatement ErrorCode = "invalid_software_statement"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 const (
@@ -31,21 +26,21 @@ const (
 
 // registrableGrants are the grant types that a client can give itself: those in
 // which a person decides. The others rest on an operator's decision.
-var registrableGrants = []string{grantTypeAuthorizationCode, grantTypeRefreshToken, grantTypeDeviceCode}
+var registrableGrants = []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantDeviceCode}
 
 // refusedMetadata are members that ask for something this server does not do, and
 // whose silent loss would leave a client less safe, or less capable, than it
 // believes. Most are addresses that a server would fetch: this one fetches none.
 var refusedMetadata = []struct {
 	name string
-	code ErrorCode
+	code oauth.ErrorCode
 }{
-	{"software_statement", InvalidSoftwareStatement},
-	{"jwks_uri", InvalidClientMetadata},
-	{"jwks", InvalidClientMetadata},
-	{"request_uris", InvalidClientMetadata},
-	{"sector_identifier_uri", InvalidClientMetadata},
-	{"backchannel_logout_uri", InvalidClientMetadata},
+	{"software_statement", oauth.InvalidSoftwareStatement},
+	{"jwks_uri", oauth.InvalidClientMetadata},
+	{"jwks", oauth.InvalidClientMetadata},
+	{"request_uris", oauth.InvalidClientMetadata},
+	{"sector_identifier_uri", oauth.InvalidClientMetadata},
+	{"backchannel_logout_uri", oauth.InvalidClientMetadata},
 }
 
 // sentMetadata is client metadata as a client sends it (RFC 7591 §2). A member
@@ -54,16 +49,16 @@ type sentMetadata map[string]json.RawMessage
 
 // readMetadata reads client metadata from the body of a request.
 func readMetadata(w http.ResponseWriter, r *http.Request) (sentMetadata, error) {
-	if err := checkMediaType(r.Header, "application/json"); err != nil {
+	if err := oauth.CheckMediaType(r.Header, "application/json"); err != nil {
 		return nil, err
 	}
-	body, err := readBody(w, r)
+	body, err := oauth.ReadBody(w, r)
 	if err != nil {
 		return nil, err
 	}
 	members, err := introspect.ReadObject(body)
 	if err != nil {
-		return nil, refuse(InvalidClientMetadata, "the body is not one JSON object that everybody reads alike: %s", err).because(err)
+		return nil, oauth.Refuse(oauth.InvalidClientMetadata, "the body is not one JSON object that everybody reads alike: %s", err).Because(err)
 	}
 	return members, nil
 }
@@ -76,20 +71,20 @@ func (m sentMetadata) has(name string) bool {
 // text returns a member that must be a string; "" if it was left out.
 func (m sentMetadata) text(name string) (text string, err error) {
 	if m.has(name) && json.Unmarshal(m[name], &text) != nil {
-		return "", refuse(InvalidClientMetadata, "%s must be a string", name)
+		return "", oauth.Refuse(oauth.InvalidClientMetadata, "%s must be a string", name)
 	}
 	return text, nil
 }
 
 // texts returns a member that must be an array of strings; nil if it was left
 // out or is empty.
-func (m sentMetadata) texts(name string, code ErrorCode) (texts []string, err error) {
+func (m sentMetadata) texts(name string, code oauth.ErrorCode) (texts []string, err error) {
 	if !m.has(name) {
 		return nil, nil
 	}
 	var elements []*string // a null element is no string
 	if json.Unmarshal(m[name], &elements) != nil || slices.Contains(elements, nil) {
-		return nil, refuse(code, "%s must be an array of strings", name)
+		return nil, oauth.Refuse(code, "%s must be an array of strings", name)
 	}
 	for _, element := range elements {
 		texts = append(texts, *element)
@@ -104,20 +99,20 @@ type selfDescription struct {
 	authMethod   string
 	grantTypes   []string
 	redirectURIs []string
-	scope        Scope
+	scope        oauth.Scope
 }
 
 // clientType follows from how the client authenticates (RFC 7591 §2).
 func (d *selfDescription) clientType() string {
 	if d.authMethod == noClientAuth {
-		return Public
+		return clients.Public
 	}
-	return Confidential
+	return clients.Confidential
 }
 
 // describe writes the description into a client's metadata; what else an operator
 // decided about the client stays.
-func (d *selfDescription) describe(m *ClientMetadata) {
+func (d *selfDescription) describe(m *clients.Metadata) {
 	m.Name, m.GrantTypes, m.RedirectURIs, m.Scope = d.name, d.grantTypes, d.redirectURIs, d.scope
 }
 
@@ -125,7 +120,7 @@ func (d *selfDescription) describe(m *ClientMetadata) {
 func (i *Issuer) acceptMetadata(sent sentMetadata) (d *selfDescription, err error) {
 	for _, refused := range refusedMetadata {
 		if sent.has(refused.name) {
-			return nil, refuse(refused.code, "%s is not supported", refused.name)
+			return nil, oauth.Refuse(refused.code, "%s is not supported", refused.name)
 		}
 	}
 	d = new(selfDescription)
@@ -157,88 +152,88 @@ func acceptAuthMethod(sent sentMetadata) (string, error) {
 	case method == "":
 		return clientSecretBasic, nil
 	case method != clientSecretBasic && method != clientSecretPost && method != noClientAuth:
-		return "", refuse(InvalidClientMetadata, "token_endpoint_auth_method: want %s, %s or %s", clientSecretBasic, clientSecretPost, noClientAuth)
+		return "", oauth.Refuse(oauth.InvalidClientMetadata, "token_endpoint_auth_method: want %s, %s or %s", clientSecretBasic, clientSecretPost, noClientAuth)
 	}
 	return method, nil
 }
 
 // acceptGrantTypes: authorization_code when left out (RFC 7591 §2).
 func acceptGrantTypes(sent sentMetadata) ([]string, error) {
-	asked, err := sent.texts("grant_types", InvalidClientMetadata)
+	asked, err := sent.texts("grant_types", oauth.InvalidClientMetadata)
 	if err != nil {
 		return nil, err
 	}
 	if len(asked) == 0 {
-		return []string{grantTypeAuthorizationCode}, nil
+		return []string{oauth.GrantAuthorizationCode}, nil
 	}
 	var accepted []string
 	for _, grantType := range asked {
 		if !slices.Contains(registrableGrants, grantType) {
-			return nil, refuse(InvalidClientMetadata, "grant_types: a client may register itself for %s", strings.Join(registrableGrants, ", "))
+			return nil, oauth.Refuse(oauth.InvalidClientMetadata, "grant_types: a client may register itself for %s", strings.Join(registrableGrants, ", "))
 		}
 		if !slices.Contains(accepted, grantType) {
 			accepted = append(accepted, grantType)
 		}
 	}
-	if len(accepted) == 1 && accepted[0] == grantTypeRefreshToken {
-		return nil, refuse(InvalidClientMetadata, "grant_types: with %s alone the client would never get a token to refresh", grantTypeRefreshToken)
+	if len(accepted) == 1 && accepted[0] == oauth.GrantRefreshToken {
+		return nil, oauth.Refuse(oauth.InvalidClientMetadata, "grant_types: with %s alone the client would never get a token to refresh", oauth.GrantRefreshToken)
 	}
 	return accepted, nil
 }
 
 // acceptResponseTypes: code, which goes with authorization_code (RFC 7591 §2.1).
 func acceptResponseTypes(sent sentMetadata, grantTypes []string) error {
-	asked, err := sent.texts("response_types", InvalidClientMetadata)
+	asked, err := sent.texts("response_types", oauth.InvalidClientMetadata)
 	if err != nil {
 		return err
 	}
 	for _, responseType := range asked {
 		switch {
 		case responseType != "code":
-			return refuse(InvalidClientMetadata, "response_types: this server knows code")
-		case !slices.Contains(grantTypes, grantTypeAuthorizationCode):
-			return refuse(InvalidClientMetadata, "response_types: code goes with the grant type %s (RFC 7591 section 2.1)", grantTypeAuthorizationCode)
+			return oauth.Refuse(oauth.InvalidClientMetadata, "response_types: this server knows code")
+		case !slices.Contains(grantTypes, oauth.GrantAuthorizationCode):
+			return oauth.Refuse(oauth.InvalidClientMetadata, "response_types: code goes with the grant type %s (RFC 7591 section 2.1)", oauth.GrantAuthorizationCode)
 		}
 	}
 	return nil
 }
 
 // acceptScope: what clients may register for, or some of it.
-func (i *Issuer) acceptScope(sent sentMetadata) (Scope, error) {
+func (i *Issuer) acceptScope(sent sentMetadata) (oauth.Scope, error) {
 	text, err := sent.text("scope")
 	if err != nil {
 		return nil, err
 	}
 	allowed := i.config.Registration.Scopes
-	switch asked, ok := ParseScope(text); {
+	switch asked, ok := oauth.ParseScope(text); {
 	case ok && len(asked) == 0:
 		return allowed, nil
 	case ok && allowed.Contains(asked):
 		return asked, nil
 	}
-	return nil, refuse(InvalidClientMetadata, "scope: a client may register itself for %s", allowed)
+	return nil, oauth.Refuse(oauth.InvalidClientMetadata, "scope: a client may register itself for %s", allowed)
 }
 
 // acceptRedirectURIs: at least one where answers go by redirection (RFC 7591 §2).
 func (i *Issuer) acceptRedirectURIs(sent sentMetadata, grantTypes []string) ([]string, error) {
-	uris, err := sent.texts("redirect_uris", InvalidRedirectURI)
+	uris, err := sent.texts("redirect_uris", oauth.InvalidRedirectURI)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(uris) == 0 && slices.Contains(grantTypes, grantTypeAuthorizationCode):
-		return nil, refuse(InvalidRedirectURI, "redirect_uris: at least one is needed for the grant type %s", grantTypeAuthorizationCode)
+	case len(uris) == 0 && slices.Contains(grantTypes, oauth.GrantAuthorizationCode):
+		return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: at least one is needed for the grant type %s", oauth.GrantAuthorizationCode)
 	case len(uris) > maxRedirectURIs:
-		return nil, refuse(InvalidRedirectURI, "redirect_uris: at most %d", maxRedirectURIs)
+		return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: at most %d", maxRedirectURIs)
 	}
 	for n, uri := range uris {
 		switch {
 		case slices.Contains(uris[:n], uri):
-			return nil, refuse(InvalidRedirectURI, "redirect_uris: number %d stands there already", n+1)
+			return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: number %d stands there already", n+1)
 		case len(uri) > maxRedirectURILength:
-			return nil, refuse(InvalidRedirectURI, "redirect_uris: number %d is longer than %d characters", n+1, maxRedirectURILength)
-		case validateRedirectURI(uri) != nil, i.isRisky(uri):
+			return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: number %d is longer than %d characters", n+1, maxRedirectURILength)
+		case clients.ValidateRedirectURI(uri) != nil, i.isRisky(uri):
 			// The reason quotes a stranger's text; the rule does as well.
-			return nil, refuse(InvalidRedirectURI, "redirect_uris: number %d is not allowed; want https, http on a loopback host, or a private-use scheme such as "+
+			return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: number %d is not allowed; want https, http on a loopback host, or a private-use scheme such as "+
 				"com.example.app:/cb, without fragment, wildcard, credentials or control characters, and neither this server itself nor port %s of the loopback host", n+1, caddyAdminPort)
 		}
 	}
@@ -262,7 +257,7 @@ func (i *Issuer) isRisky(uri string) bool {
 	if err != nil || strings.ContainsFunc(u.Path+opaque+query, unicode.IsControl) {
 		return true
 	}
-	return sameOrigin(u, own) || isLoopback(u.Hostname()) && u.Port() == caddyAdminPort
+	return sameOrigin(u, own) || clients.IsLoopback(u.Hostname()) && u.Port() == caddyAdminPort
 }
 
 // sameOrigin compares as browsers do, and takes a dot after the host for nothing.
@@ -288,9 +283,9 @@ func acceptClientName(sent sentMetadata) (string, error) {
 	case err != nil:
 		return "", err
 	case utf8.RuneCountInString(name) > maxClientName:
-		return "", refuse(InvalidClientMetadata, "client_name: at most %d characters", maxClientName)
+		return "", oauth.Refuse(oauth.InvalidClientMetadata, "client_name: at most %d characters", maxClientName)
 	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return "", refuse(InvalidClientMetadata, "client_name: printable characters and spaces only")
+		return "", oauth.Refuse(oauth.InvalidClientMetadata, "client_name: printable characters and spaces only")
 	}
 	return strings.TrimSpace(name), nil
 }

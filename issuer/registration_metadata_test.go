@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // redirectTo is metadata with these redirect URIs.
@@ -23,63 +26,63 @@ func TestRegistrationRefusesMetadata(t *testing.T) {
 	f := newFixture(t, withRegistration(RegistrationOpen))
 	refusals := map[string]struct {
 		body string
-		code ErrorCode
+		code oauth.ErrorCode
 	}{
-		"no redirect URI":                     {`{}`, InvalidRedirectURI},
-		"an empty list of redirect URIs":      {redirectTo(), InvalidRedirectURI},
-		"a null list of redirect URIs":        {`{"redirect_uris":null}`, InvalidRedirectURI},
-		"a string in place of the list":       {`{"redirect_uris":"https://a.test/cb"}`, InvalidRedirectURI},
-		"an object in place of the list":      {`{"redirect_uris":{"0":"https://a.test/cb"}}`, InvalidRedirectURI},
-		"a number in the list":                {`{"redirect_uris":[1]}`, InvalidRedirectURI},
-		"a null in the list":                  {`{"redirect_uris":["https://a.test/cb",null]}`, InvalidRedirectURI},
-		"a name of another case":              {`{"Redirect_URIs":["https://a.test/cb"]}`, InvalidRedirectURI},
-		"the same redirect URI 1,000 times":   {redirectTo(strings.Split(strings.Repeat("https://app.test/cb ", 1000), " ")[:1000]...), InvalidRedirectURI},
-		"the same redirect URI twice":         {redirectTo("https://app.test/cb", "https://app.test/cb"), InvalidRedirectURI},
-		"21 redirect URIs":                    {redirectTo(numbered(21)...), InvalidRedirectURI},
-		"a redirect URI of 4 KiB":             {redirectTo("https://app.test/" + strings.Repeat("a", 4<<10)), InvalidRedirectURI},
-		"a bad redirect URI after a good one": {redirectTo("https://app.test/cb", "http://app.test/cb"), InvalidRedirectURI},
+		"no redirect URI":                     {`{}`, oauth.InvalidRedirectURI},
+		"an empty list of redirect URIs":      {redirectTo(), oauth.InvalidRedirectURI},
+		"a null list of redirect URIs":        {`{"redirect_uris":null}`, oauth.InvalidRedirectURI},
+		"a string in place of the list":       {`{"redirect_uris":"https://a.test/cb"}`, oauth.InvalidRedirectURI},
+		"an object in place of the list":      {`{"redirect_uris":{"0":"https://a.test/cb"}}`, oauth.InvalidRedirectURI},
+		"a number in the list":                {`{"redirect_uris":[1]}`, oauth.InvalidRedirectURI},
+		"a null in the list":                  {`{"redirect_uris":["https://a.test/cb",null]}`, oauth.InvalidRedirectURI},
+		"a name of another case":              {`{"Redirect_URIs":["https://a.test/cb"]}`, oauth.InvalidRedirectURI},
+		"the same redirect URI 1,000 times":   {redirectTo(strings.Split(strings.Repeat("https://app.test/cb ", 1000), " ")[:1000]...), oauth.InvalidRedirectURI},
+		"the same redirect URI twice":         {redirectTo("https://app.test/cb", "https://app.test/cb"), oauth.InvalidRedirectURI},
+		"21 redirect URIs":                    {redirectTo(numbered(21)...), oauth.InvalidRedirectURI},
+		"a redirect URI of 4 KiB":             {redirectTo("https://app.test/" + strings.Repeat("a", 4<<10)), oauth.InvalidRedirectURI},
+		"a bad redirect URI after a good one": {redirectTo("https://app.test/cb", "http://app.test/cb"), oauth.InvalidRedirectURI},
 
-		"software_statement": {with(`"software_statement":"eyJhbGciOiJub25lIn0.e30."`), InvalidSoftwareStatement},
-		"jwks":               {with(`"jwks":{"keys":[{"kty":"oct","k":"AA"}]}`), InvalidClientMetadata},
+		"software_statement": {with(`"software_statement":"eyJhbGciOiJub25lIn0.e30."`), oauth.InvalidSoftwareStatement},
+		"jwks":               {with(`"jwks":{"keys":[{"kty":"oct","k":"AA"}]}`), oauth.InvalidClientMetadata},
 
-		"grant client_credentials":             {with(`"grant_types":["client_credentials"]`), InvalidClientMetadata},
-		"grant token-exchange":                 {with(`"grant_types":["urn:ietf:params:oauth:grant-type:token-exchange"]`), InvalidClientMetadata},
-		"a good grant and a bad one":           {with(`"grant_types":["authorization_code","client_credentials"]`), InvalidClientMetadata},
-		"grant implicit":                       {with(`"grant_types":["implicit"]`), InvalidClientMetadata},
-		"grant password":                       {with(`"grant_types":["password"]`), InvalidClientMetadata},
-		"refresh_token alone":                  {with(`"grant_types":["refresh_token"]`), InvalidClientMetadata},
-		"grant types that are a string":        {with(`"grant_types":"authorization_code"`), InvalidClientMetadata},
-		"none with client_credentials":         {with(`"token_endpoint_auth_method":"none","grant_types":["client_credentials"]`), InvalidClientMetadata},
-		"response type token":                  {with(`"response_types":["token"]`), InvalidClientMetadata},
-		"response type code id_token":          {with(`"response_types":["code","code id_token"]`), InvalidClientMetadata},
-		"code without its grant (section 2.1)": {with(`"grant_types":["` + grantTypeDeviceCode + `"],"response_types":["code"]`), InvalidClientMetadata},
-		"private_key_jwt":                      {with(`"token_endpoint_auth_method":"private_key_jwt"`), InvalidClientMetadata},
-		"an auth method that is a list":        {with(`"token_endpoint_auth_method":["none"]`), InvalidClientMetadata},
-		"a scope beyond those allowed":         {with(`"scope":"openid read"`), InvalidClientMetadata},
-		"a scope with a forbidden character":   {with(`"scope":"openid\\x"`), InvalidClientMetadata},
-		"a scope that is a list":               {with(`"scope":["openid"]`), InvalidClientMetadata},
-		"a name with a line break":             {with(`"client_name":"a\nb"`), InvalidClientMetadata},
-		"a name with NUL":                      {with(`"client_name":"a\u0000b"`), InvalidClientMetadata},
-		"a name that turns text around":        {with(`"client_name":"moc.\u202eelpmaxe"`), InvalidClientMetadata},
-		"a name that hides text":               {with(`"client_name":"a\u200bb"`), InvalidClientMetadata},
-		"a name of 101 characters":             {with(`"client_name":"` + strings.Repeat("é", 101) + `"`), InvalidClientMetadata},
-		"a name that is a number":              {with(`"client_name":1`), InvalidClientMetadata},
+		"grant client_credentials":             {with(`"grant_types":["client_credentials"]`), oauth.InvalidClientMetadata},
+		"grant token-exchange":                 {with(`"grant_types":["urn:ietf:params:oauth:grant-type:token-exchange"]`), oauth.InvalidClientMetadata},
+		"a good grant and a bad one":           {with(`"grant_types":["authorization_code","client_credentials"]`), oauth.InvalidClientMetadata},
+		"grant implicit":                       {with(`"grant_types":["implicit"]`), oauth.InvalidClientMetadata},
+		"grant password":                       {with(`"grant_types":["password"]`), oauth.InvalidClientMetadata},
+		"refresh_token alone":                  {with(`"grant_types":["refresh_token"]`), oauth.InvalidClientMetadata},
+		"grant types that are a string":        {with(`"grant_types":"authorization_code"`), oauth.InvalidClientMetadata},
+		"none with client_credentials":         {with(`"token_endpoint_auth_method":"none","grant_types":["client_credentials"]`), oauth.InvalidClientMetadata},
+		"response type token":                  {with(`"response_types":["token"]`), oauth.InvalidClientMetadata},
+		"response type code id_token":          {with(`"response_types":["code","code id_token"]`), oauth.InvalidClientMetadata},
+		"code without its grant (section 2.1)": {with(`"grant_types":["` + oauth.GrantDeviceCode + `"],"response_types":["code"]`), oauth.InvalidClientMetadata},
+		"private_key_jwt":                      {with(`"token_endpoint_auth_method":"private_key_jwt"`), oauth.InvalidClientMetadata},
+		"an auth method that is a list":        {with(`"token_endpoint_auth_method":["none"]`), oauth.InvalidClientMetadata},
+		"a scope beyond those allowed":         {with(`"scope":"openid read"`), oauth.InvalidClientMetadata},
+		"a scope with a forbidden character":   {with(`"scope":"openid\\x"`), oauth.InvalidClientMetadata},
+		"a scope that is a list":               {with(`"scope":["openid"]`), oauth.InvalidClientMetadata},
+		"a name with a line break":             {with(`"client_name":"a\nb"`), oauth.InvalidClientMetadata},
+		"a name with NUL":                      {with(`"client_name":"a\u0000b"`), oauth.InvalidClientMetadata},
+		"a name that turns text around":        {with(`"client_name":"moc.\u202eelpmaxe"`), oauth.InvalidClientMetadata},
+		"a name that hides text":               {with(`"client_name":"a\u200bb"`), oauth.InvalidClientMetadata},
+		"a name of 101 characters":             {with(`"client_name":"` + strings.Repeat("é", 101) + `"`), oauth.InvalidClientMetadata},
+		"a name that is a number":              {with(`"client_name":1`), oauth.InvalidClientMetadata},
 
-		"repeated redirect_uris":     {`{"redirect_uris":["https://app.test/cb"],"redirect_uris":["https://evil.test/cb"]}`, InvalidClientMetadata},
-		"repeated, once escaped":     {`{"redirect_uris":["https://app.test/cb"],"redirect_\u0075ris":["https://evil.test/cb"]}`, InvalidClientMetadata},
-		"repeated in a deep object":  {with(`"x":{"y":[{"z":1,"z":2}]}`), InvalidClientMetadata},
-		"depth 10,000":               {with(`"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)), InvalidClientMetadata},
-		"data after the object":      {goodMetadata + goodMetadata, InvalidClientMetadata},
-		"a byte order mark":          {"\ufeff" + goodMetadata, InvalidClientMetadata},
-		"UTF-16":                     {"{\x00\"\x00", InvalidClientMetadata},
-		"a string that is not UTF-8": {with("\"client_name\":\"\xff\""), InvalidClientMetadata},
-		"half a surrogate pair":      {with(`"client_name":"\ud800"`), InvalidClientMetadata},
-		"a number without end":       {with(`"x":` + strings.Repeat("9", 500)), InvalidClientMetadata},
-		"an array":                   {`[` + goodMetadata + `]`, InvalidClientMetadata},
-		"null":                       {`null`, InvalidClientMetadata},
-		"nothing":                    {``, InvalidClientMetadata},
-		"an object that breaks off":  {`{"redirect_uris":["https://app.test/cb"]`, InvalidClientMetadata},
-		"a form":                     {`redirect_uris=https%3A%2F%2Fapp.test%2Fcb`, InvalidClientMetadata},
+		"repeated redirect_uris":     {`{"redirect_uris":["https://app.test/cb"],"redirect_uris":["https://evil.test/cb"]}`, oauth.InvalidClientMetadata},
+		"repeated, once escaped":     {`{"redirect_uris":["https://app.test/cb"],"redirect_\u0075ris":["https://evil.test/cb"]}`, oauth.InvalidClientMetadata},
+		"repeated in a deep object":  {with(`"x":{"y":[{"z":1,"z":2}]}`), oauth.InvalidClientMetadata},
+		"depth 10,000":               {with(`"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000)), oauth.InvalidClientMetadata},
+		"data after the object":      {goodMetadata + goodMetadata, oauth.InvalidClientMetadata},
+		"a byte order mark":          {"\ufeff" + goodMetadata, oauth.InvalidClientMetadata},
+		"UTF-16":                     {"{\x00\"\x00", oauth.InvalidClientMetadata},
+		"a string that is not UTF-8": {with("\"client_name\":\"\xff\""), oauth.InvalidClientMetadata},
+		"half a surrogate pair":      {with(`"client_name":"\ud800"`), oauth.InvalidClientMetadata},
+		"a number without end":       {with(`"x":` + strings.Repeat("9", 500)), oauth.InvalidClientMetadata},
+		"an array":                   {`[` + goodMetadata + `]`, oauth.InvalidClientMetadata},
+		"null":                       {`null`, oauth.InvalidClientMetadata},
+		"nothing":                    {``, oauth.InvalidClientMetadata},
+		"an object that breaks off":  {`{"redirect_uris":["https://app.test/cb"]`, oauth.InvalidClientMetadata},
+		"a form":                     {`redirect_uris=https%3A%2F%2Fapp.test%2Fcb`, oauth.InvalidClientMetadata},
 	}
 	for name, c := range refusals {
 		t.Run(name, func(t *testing.T) { expect(t, f.postMetadata(c.body), 400, c.code) })
@@ -95,7 +98,7 @@ func TestRegistrationRefusesMetadata(t *testing.T) {
 		"http://localhost:2019/load", "http://127.0.0.1:2019/", "http://[::1]:2019/config/", "http://LOCALHOST:2019/x", "https://localhost:2019/load",
 		"com.example.app://host/cb", "myapp:/cb",
 	} {
-		t.Run("redirect to "+uri, func(t *testing.T) { expect(t, f.postMetadata(redirectTo(uri)), 400, InvalidRedirectURI) })
+		t.Run("redirect to "+uri, func(t *testing.T) { expect(t, f.postMetadata(redirectTo(uri)), 400, oauth.InvalidRedirectURI) })
 	}
 	for _, member := range []string{"jwks_uri", "request_uris", "backchannel_logout_uri", "sector_identifier_uri"} {
 		for _, uri := range []string{
@@ -104,8 +107,8 @@ func TestRegistrationRefusesMetadata(t *testing.T) {
 			"file:///etc/passwd", "ftp://evil.test/", "https://evil.test/slow",
 		} {
 			t.Run(member+" "+uri, func(t *testing.T) {
-				expect(t, f.postMetadata(with(fmt.Sprintf("%q:%q", member, uri))), 400, InvalidClientMetadata)
-				expect(t, f.postMetadata(with(fmt.Sprintf("%q:[%q]", member, uri))), 400, InvalidClientMetadata)
+				expect(t, f.postMetadata(with(fmt.Sprintf("%q:%q", member, uri))), 400, oauth.InvalidClientMetadata)
+				expect(t, f.postMetadata(with(fmt.Sprintf("%q:[%q]", member, uri))), 400, oauth.InvalidClientMetadata)
 			})
 		}
 	}
@@ -132,7 +135,7 @@ func TestRegistrationAcceptsMetadata(t *testing.T) {
 		"post":                     {with(`"token_endpoint_auth_method":"client_secret_post"`), "client_secret_post [authorization_code] [code] openid profile email offline_access"},
 		"some scopes":              {with(`"scope":"email openid"`), "client_secret_basic [authorization_code] [code] email openid"},
 		"with refresh tokens":      {with(`"grant_types":["authorization_code","refresh_token","refresh_token"]`), "client_secret_basic [authorization_code refresh_token] [code] openid profile email offline_access"},
-		"a device":                 {`{"grant_types":["` + grantTypeDeviceCode + `"],"token_endpoint_auth_method":"none","scope":"openid"}`, "none [" + grantTypeDeviceCode + "] [] openid"},
+		"a device":                 {`{"grant_types":["` + oauth.GrantDeviceCode + `"],"token_endpoint_auth_method":"none","scope":"openid"}`, "none [" + oauth.GrantDeviceCode + "] [] openid"},
 		"20 redirect URIs":         {redirectTo(numbered(20)...), "client_secret_basic [authorization_code] [code] openid profile email offline_access"},
 		"a native app":             {redirectTo("http://127.0.0.1/cb", "http://[::1]:2018/cb", "com.example.app:/cb", "http://localhost:20190/"), "client_secret_basic [authorization_code] [code] openid profile email offline_access"},
 		"the issuer's neighbours":  {redirectTo("https://www.auth.test/cb", "https://auth.test:8443/cb", "https://auth.test.example/"), "client_secret_basic [authorization_code] [code] openid profile email offline_access"},
@@ -165,8 +168,8 @@ func TestRegistrationIgnoresPrivileges(t *testing.T) {
 	if err != nil || c.ID == user.ID || c.Secret == "x" || c.AccessToken == "x" || c.IssuedAt == 1 {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if client.PKCEOptional || client.RefreshTokenAlways || client.Impersonation || client.ShortCodeVerifier || len(client.Resources) > 0 || client.Type != Confidential {
-		t.Errorf("a client gave itself %+v", client.ClientMetadata)
+	if client.PKCEOptional || client.RefreshTokenAlways || client.Impersonation || client.ShortCodeVerifier || len(client.Resources) > 0 || client.Type != clients.Confidential {
+		t.Errorf("a client gave itself %+v", client.Metadata)
 	}
 }
 
@@ -177,13 +180,13 @@ func TestRegistrationBody(t *testing.T) {
 		return func(r *http.Request) { r.Header.Set("Content-Type", text) }
 	}
 	for _, text := range []string{"text/plain", "application/x-www-form-urlencoded", "application/jwt", "application/json; charset=latin1", ""} {
-		expect(t, f.postMetadata(goodMetadata, mediaType(text)), 415, InvalidRequest)
+		expect(t, f.postMetadata(goodMetadata, mediaType(text)), 415, oauth.InvalidRequest)
 	}
 	f.selfRegistered(goodMetadata, mediaType("Application/JSON; charset=UTF-8"))
-	expect(t, f.postMetadata(goodMetadata, withHeader("Content-Encoding", "gzip")), 415, InvalidRequest)
-	expect(t, f.postMetadata(with(`"x":"`+strings.Repeat("a", 10<<20)+`"`)), 413, InvalidRequest)
-	expect(t, f.postMetadata("", func(r *http.Request) { r.Body = brokenBody{} }), 400, InvalidRequest)
+	expect(t, f.postMetadata(goodMetadata, withHeader("Content-Encoding", "gzip")), 415, oauth.InvalidRequest)
+	expect(t, f.postMetadata(with(`"x":"`+strings.Repeat("a", 10<<20)+`"`)), 413, oauth.InvalidRequest)
+	expect(t, f.postMetadata("", func(r *http.Request) { r.Body = brokenBody{} }), 400, oauth.InvalidRequest)
 	for _, method := range []string{"GET", "PUT", "DELETE", "PATCH"} {
-		expect(t, f.postMetadata(goodMetadata, withMethod(method)), 405, InvalidRequest)
+		expect(t, f.postMetadata(goodMetadata, withMethod(method)), 405, oauth.InvalidRequest)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -84,7 +85,7 @@ func (f *fixture) registered(w *httptest.ResponseRecorder) *registered {
 // authenticates tells whether the client's credentials are good.
 func (f *fixture) authenticates(c *registered) bool {
 	f.t.Helper()
-	return errorOf(f.t, f.post("/token", "grant_type=authorization_code&code=x", c.as())) == InvalidGrant
+	return errorOf(f.t, f.post("/token", "grant_type=authorization_code&code=x", c.as())) == oauth.InvalidGrant
 }
 
 // RFC 7591 §3: off by default, and then there is nothing; metadata says where it
@@ -117,7 +118,7 @@ func TestRegistrationModes(t *testing.T) {
 func TestRegistrationConfig(t *testing.T) {
 	for name, config := range map[string]RegistrationConfig{
 		"an unknown mode":                  {Mode: "everybody"},
-		"a scope that is not declared":     {Mode: RegistrationOpen, Scopes: Scope{"nothing"}},
+		"a scope that is not declared":     {Mode: RegistrationOpen, Scopes: oauth.Scope{"nothing"}},
 		"a resource that is no URI":        {Mode: RegistrationOpen, Resources: []string{"api"}},
 		"a negative rate":                  {Mode: RegistrationOpen, Rate: -1},
 		"a negative number of clients":     {Mode: RegistrationOpen, Unused: -1},
@@ -179,7 +180,7 @@ func (f *fixture) unknown(secrets ...string) {
 // any other; its resources are those of the configuration.
 func TestRegisteredClientWorks(t *testing.T) {
 	f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) {
-		c.Registration.Scopes = Scope{"openid", "read", "offline_access"}
+		c.Registration.Scopes = oauth.Scope{"openid", "read", "offline_access"}
 		c.Registration.Resources = []string{fixtureFiles}
 	})
 	c := f.selfRegistered(`{"redirect_uris":["https://app.test/cb"],"grant_types":["authorization_code","refresh_token"],"scope":"openid read offline_access"}`)
@@ -194,7 +195,7 @@ func TestRegisteredClientWorks(t *testing.T) {
 		t.Errorf("audience %v", facts.Audience)
 	}
 	f.tokens(f.post("/token", refreshForm(tokens.RefreshToken), c.as()))
-	expect(t, f.post("/token", "grant_type=client_credentials", c.as()), 400, UnauthorizedClient)
+	expect(t, f.post("/token", "grant_type=client_credentials", c.as()), 400, oauth.UnauthorizedClient)
 }
 
 // A client that nobody consents to is forgotten after seven days, one that
@@ -204,10 +205,10 @@ func TestUnusedClientIsForgotten(t *testing.T) {
 		f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) { c.Registration.Unused = 2 })
 		user := f.person(fixtureProfile)
 		used, unused := f.selfRegistered(goodMetadata), f.selfRegistered(goodMetadata)
-		expect(t, f.postMetadata(goodMetadata), 429, TemporarilyUnavailable)
+		expect(t, f.postMetadata(goodMetadata), 429, oauth.TemporarilyUnavailable)
 		f.signedIn(user).code("client_id", used.ID, "scope", "openid")
 		f.selfRegistered(goodMetadata) // there is room again
-		expect(t, f.postMetadata(goodMetadata), 429, TemporarilyUnavailable)
+		expect(t, f.postMetadata(goodMetadata), 429, oauth.TemporarilyUnavailable)
 
 		time.Sleep(unusedLifetime - time.Hour)
 		if !f.authenticates(unused) {
@@ -217,8 +218,8 @@ func TestUnusedClientIsForgotten(t *testing.T) {
 		if err := f.state.upkeep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, f.post("/token", "grant_type=authorization_code&code=x", unused.as()), 401, InvalidClient)
-		expect(t, f.get("/register/"+unused.ID, withBearer(unused.AccessToken)), 401, InvalidToken)
+		expect(t, f.post("/token", "grant_type=authorization_code&code=x", unused.as()), 401, oauth.InvalidClient)
+		expect(t, f.get("/register/"+unused.ID, withBearer(unused.AccessToken)), 401, oauth.InvalidToken)
 		if !f.authenticates(used) {
 			t.Error("a client that somebody consented to is forgotten")
 		}
@@ -309,11 +310,11 @@ func TestRegistrationFloodAtOnce(t *testing.T) {
 func TestRegistrationWithoutStorage(t *testing.T) {
 	f := newFixture(t, withRegistration(RegistrationOpen))
 	f.store.fail(storage.ErrUnavailable)
-	expect(t, f.postMetadata(goodMetadata), 503, TemporarilyUnavailable)
+	expect(t, f.postMetadata(goodMetadata), 503, oauth.TemporarilyUnavailable)
 	f.store.recover()
 	c := f.selfRegistered(goodMetadata)
 	f.store.fail(storage.ErrUnavailable)
-	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 503, TemporarilyUnavailable)
+	expect(t, f.get("/register/"+c.ID, withBearer(c.AccessToken)), 503, oauth.TemporarilyUnavailable)
 	f.store.recover()
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -152,8 +153,8 @@ func (i *Issuer) useInitialToken(tx storage.Tx, key string) error {
 }
 
 // errInitialToken is the answer to every initial access token that is not good.
-func errInitialToken(cause string) *Error {
-	return refuse(InvalidToken, "the initial access token is unknown, expired or used up").because(errors.New(cause))
+func errInitialToken(cause string) *oauth.Error {
+	return oauth.Refuse(oauth.InvalidToken, "the initial access token is unknown, expired or used up").Because(errors.New(cause))
 }
 
 // registrationBearer returns the token of a request: in the header, and with its
@@ -162,9 +163,9 @@ func registrationBearer(r *http.Request) (string, error) {
 	token, err := introspect.FromHeader(r.Header, false)
 	switch {
 	case errors.Is(err, introspect.ErrMalformedRequest):
-		return "", refuse(InvalidRequest, "there is more than one Authorization header")
+		return "", oauth.Refuse(oauth.InvalidRequest, "there is more than one Authorization header")
 	case err != nil:
-		return "", refuse(InvalidToken, "send the token as Authorization: Bearer").because(err)
+		return "", oauth.Refuse(oauth.InvalidToken, "send the token as Authorization: Bearer").Because(err)
 	}
 	return token, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -29,9 +30,9 @@ func TestInitialAccessToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, withRegistration(RegistrationByToken))
 		once, _ := f.initial(1)
-		expect(t, f.postMetadata(`{"redirect_uris":["javascript:1"]}`, withBearer(once)), 400, InvalidRedirectURI)
+		expect(t, f.postMetadata(`{"redirect_uris":["javascript:1"]}`, withBearer(once)), 400, oauth.InvalidRedirectURI)
 		f.selfRegistered(goodMetadata, withBearer(once))
-		expect(t, f.postMetadata(goodMetadata, withBearer(once)), 401, InvalidToken)
+		expect(t, f.postMetadata(goodMetadata, withBearer(once)), 401, oauth.InvalidToken)
 
 		thrice, id := f.initial(3)
 		for left := 2; left >= 0; left-- {
@@ -42,17 +43,17 @@ func TestInitialAccessToken(t *testing.T) {
 				t.Errorf("%d left: %v, %v", left, all, err)
 			}
 		}
-		expect(t, f.postMetadata(goodMetadata, withBearer(thrice)), 401, InvalidToken)
+		expect(t, f.postMetadata(goodMetadata, withBearer(thrice)), 401, oauth.InvalidToken)
 
 		expired, _ := f.initial(1)
 		time.Sleep(time.Hour + time.Second)
-		expect(t, f.postMetadata(goodMetadata, withBearer(expired)), 401, InvalidToken)
+		expect(t, f.postMetadata(goodMetadata, withBearer(expired)), 401, oauth.InvalidToken)
 
 		removed, id := f.initial(1)
 		if err := f.RemoveRegistrationToken(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		expect(t, f.postMetadata(goodMetadata, withBearer(removed)), 401, InvalidToken)
+		expect(t, f.postMetadata(goodMetadata, withBearer(removed)), 401, oauth.InvalidToken)
 		if err := f.RemoveRegistrationToken(t.Context(), id); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("removed twice: %v", err)
 		}
@@ -84,17 +85,17 @@ func TestInitialAccessTokenRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, body := range []string{goodMetadata, "not JSON"} {
 				w := f.postMetadata(body, change)
-				expect(t, w, 401, InvalidToken)
+				expect(t, w, 401, oauth.InvalidToken)
 				if !strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Bearer ") {
 					t.Errorf("challenge %q", w.Header().Get("WWW-Authenticate"))
 				}
 			}
 		})
 	}
-	expect(t, f.postMetadata(goodMetadata, withBearer(good), withBearer(good)), 400, InvalidRequest)
+	expect(t, f.postMetadata(goodMetadata, withBearer(good), withBearer(good)), 400, oauth.InvalidRequest)
 	c := f.selfRegistered(goodMetadata, withBearer(good))
-	expect(t, f.postMetadata(goodMetadata, withBearer(c.AccessToken)), 401, InvalidToken) // RFC 7592 §1.2: another kind
-	expect(t, f.get("/register/"+c.ID, withBearer(good)), 401, InvalidToken)
+	expect(t, f.postMetadata(goodMetadata, withBearer(c.AccessToken)), 401, oauth.InvalidToken) // RFC 7592 §1.2: another kind
+	expect(t, f.get("/register/"+c.ID, withBearer(good)), 401, oauth.InvalidToken)
 }
 
 // Of several registrations with a single use, one gets it.

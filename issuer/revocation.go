@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -16,10 +18,10 @@ import (
 // when the revocation could not be written the answer is 503, never 200.
 func (i *Issuer) serveRevocation(w http.ResponseWriter, r *http.Request) {
 	if err := i.revocation(w, r); err != nil {
-		i.writeError(w, r, err)
+		i.refusals.Write(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	oauth.WriteJSON(w, http.StatusOK, struct{}{})
 }
 
 func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
@@ -32,24 +34,24 @@ func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, introspect.ErrInactive):
 		return i.revokeRefreshToken(r, client, token)
 	case err != nil:
-		return refuse(TemporarilyUnavailable, "the token cannot be judged now").because(err)
+		return oauth.Refuse(oauth.TemporarilyUnavailable, "the token cannot be judged now").Because(err)
 	case facts.ClientID != client.ID:
 		// RFC 7009 §2.1: only the client that a token was issued to revokes it.
 		// That it exists is not said.
-		i.audit(r, "revocation_refused", slog.String("client_id", client.ID), slog.String("owner", facts.ClientID))
+		i.trail.Record(r, "revocation_refused", slog.String("client_id", client.ID), slog.String("owner", facts.ClientID))
 		return nil
 	}
 	if err := i.revoke(r.Context(), revokeToken(facts), nil); err != nil {
 		return err
 	}
-	i.audit(r, "token_revoked", slog.String("client_id", client.ID), slog.String("subject", facts.Subject), slog.String("jti", facts.ID))
+	i.trail.Record(r, "token_revoked", slog.String("client_id", client.ID), slog.String("subject", facts.Subject), slog.String("jti", facts.ID))
 	return nil
 }
 
 // revokeRefreshToken ends the authorization that a refresh token belongs to, and
 // with it the whole chain and its access tokens (RFC 7009 §2.1). What is not a
 // refresh token of the client is as good as revoked.
-func (i *Issuer) revokeRefreshToken(r *http.Request, client *Client, token string) error {
+func (i *Issuer) revokeRefreshToken(r *http.Request, client *clients.Client, token string) error {
 	key, ok := record.HandleKey(i.config.URL, token)
 	if !ok {
 		return nil
@@ -68,6 +70,6 @@ func (i *Issuer) revokeRefreshToken(r *http.Request, client *Client, token strin
 		return err
 	}
 	i.enforce(ended)
-	i.audit(r, "refresh_token_revoked", slog.String("client_id", client.ID), slog.String("subject", a.Subject), slog.String("authorization_id", a.ID))
+	i.trail.Record(r, "refresh_token_revoked", slog.String("client_id", client.ID), slog.String("subject", a.Subject), slog.String("authorization_id", a.ID))
 	return nil
 }

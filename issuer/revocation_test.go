@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -49,14 +50,14 @@ func TestRevocation(t *testing.T) {
 	})
 	t.Run("§2.1 not authenticated", func(t *testing.T) {
 		token := f.issue(asSvc, "")
-		expect(t, f.post("/revoke", "token="+token), 401, InvalidClient)
-		expect(t, f.post("/revoke", "token="+token, withBasic("svc", "canary")), 401, InvalidClient)
+		expect(t, f.post("/revoke", "token="+token), 401, oauth.InvalidClient)
+		expect(t, f.post("/revoke", "token="+token, withBasic("svc", "canary")), 401, oauth.InvalidClient)
 		f.judge(token, true, "after a stranger tried")
 	})
 	t.Run("§2.1 token is required", func(t *testing.T) {
-		expect(t, f.post("/revoke", "", asSvc), 400, InvalidRequest)
-		expect(t, f.post("/revoke", "token=", asSvc), 400, InvalidRequest)
-		expect(t, f.post("/revoke?token=x", "", asSvc), 400, InvalidRequest)
+		expect(t, f.post("/revoke", "", asSvc), 400, oauth.InvalidRequest)
+		expect(t, f.post("/revoke", "token=", asSvc), 400, oauth.InvalidRequest)
+		expect(t, f.post("/revoke?token=x", "", asSvc), 400, oauth.InvalidRequest)
 	})
 	t.Run("by the operator", func(t *testing.T) {
 		token := f.issue(asSvc, "")
@@ -96,7 +97,7 @@ func TestRevocationWithoutStorage(t *testing.T) {
 		token := f.issue(asSvc, "")
 		f.store.fail(cause)
 		w := f.post("/revoke", "token="+token, asSvc)
-		expect(t, w, 503, TemporarilyUnavailable)
+		expect(t, w, 503, oauth.TemporarilyUnavailable)
 		if w.Header().Get("Retry-After") == "" {
 			t.Error("503 without Retry-After (RFC 7009 section 2.2.1)")
 		}

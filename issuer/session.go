@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -89,7 +92,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 	key, _ := record.HandleKey(i.config.URL, handle)
 	s = &session{
 		Subject: user.ID, AuthTime: time.Now().UTC(), AMR: amr, ACR: acr,
-		Browser: loggable(r.UserAgent()), Address: i.config.ClientIP(r),
+		Browser: audit.Loggable(r.UserAgent()), Address: i.config.ClientIP(r),
 		Expiry: record.Now().Add(i.config.SessionLifetime), key: key, user: user,
 	}
 	previous, had := record.HandleKey(i.config.URL, i.cookie(r, "session"))
@@ -197,20 +200,20 @@ func (i *Issuer) sessionsOf(ctx context.Context, subject string) ([]*session, er
 // checkGrantor refuses what was granted by a person who is no longer there, or has
 // taken all access back by setting a new password, and what was granted to an
 // earlier client of the same id. Every grant that a person stands behind asks it.
-func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization, client *Client) error {
+func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization, client *clients.Client) error {
 	if a.Created.Before(client.Created) {
-		return refuse(InvalidGrant, "this was granted to an earlier client of the same id")
+		return oauth.Refuse(oauth.InvalidGrant, "this was granted to an earlier client of the same id")
 	}
 	user, err := users.Get(tx, i.config.URL, a.Subject)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return refuse(InvalidGrant, "the account that granted this is gone or disabled")
+		return oauth.Refuse(oauth.InvalidGrant, "the account that granted this is gone or disabled")
 	case err != nil:
 		return err
 	case user.Disabled:
-		return refuse(InvalidGrant, "the account that granted this is gone or disabled")
+		return oauth.Refuse(oauth.InvalidGrant, "the account that granted this is gone or disabled")
 	case user.PasswordChanged.After(a.AuthTime):
-		return refuse(InvalidGrant, "the person who granted this has set a new password since; ask them to sign in again")
+		return oauth.Refuse(oauth.InvalidGrant, "the person who granted this has set a new password since; ask them to sign in again")
 	}
 	return nil
 }
@@ -218,11 +221,11 @@ func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization, client *Client) e
 // checkStillGranted refuses what a person has taken back before it was redeemed:
 // they have signed out, or disconnected the client. Neither could find an
 // authorization that was not written yet. Codes and device codes ask it.
-func (i *Issuer) checkStillGranted(tx storage.Tx, a *Authorization, client *Client) error {
+func (i *Issuer) checkStillGranted(tx storage.Tx, a *Authorization, client *clients.Client) error {
 	if err := i.checkGrantor(tx, a, client); err != nil {
 		return err
 	}
-	takenBack := refuse(InvalidGrant, "the person has signed out or disconnected this client since")
+	takenBack := oauth.Refuse(oauth.InvalidGrant, "the person has signed out or disconnected this client since")
 	switch _, err := i.loadSession(tx, a.Session); {
 	case errors.Is(err, storage.ErrNotFound):
 		return takenBack

@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/seal"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -51,12 +53,12 @@ type realm struct {
 	keys     *keys.Ring
 	revoked  revokedIndex
 	verified *introspect.Cache
-	seal     *sealer
+	seal     *seal.Sealer
 	users    *users.Users
 	devices  pendingDevices
-	guesses  *limiter // of user codes
+	guesses  *limit.Limiter // of user codes
 
-	requests *limiter // of applications
+	requests *limit.Limiter // of applications
 	foreign  foreignState
 
 	loading sync.Mutex
@@ -86,12 +88,12 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 		return nil, fmt.Errorf("load the revocations of %s: %w", url, err)
 	}
 	var err error
-	if r.seal, err = openSealer(ctx, s.Storage, url); err != nil {
+	if r.seal, err = seal.Open(ctx, s.Storage, url); err != nil {
 		return nil, err
 	}
 	r.users = users.New(s.Storage, url)
-	r.guesses = newLimiter(freeGuesses, guessRefill)
-	r.requests = newLimiter(freeRequests, requestRefill)
+	r.guesses = limit.New(freeGuesses, guessRefill)
+	r.requests = limit.New(freeRequests, requestRefill)
 	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // clientEndpoint is an endpoint that clients call directly, with a request that
@@ -62,29 +64,29 @@ func TestSurface(t *testing.T) {
 				var w *httptest.ResponseRecorder
 				for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post"} {
 					w = f.post(path+"?"+known.good, known.good, asSvc, withMethod(method))
-					expect(t, w, 405, InvalidRequest)
+					expect(t, w, 405, oauth.InvalidRequest)
 				}
 				return w
 			},
 			"form only": func(t *testing.T) *httptest.ResponseRecorder {
 				w := f.post(path, known.good, asSvc, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
-				expect(t, w, 415, InvalidRequest)
+				expect(t, w, 415, oauth.InvalidRequest)
 				return w
 			},
 			"64 KiB": func(t *testing.T) *httptest.ResponseRecorder {
 				w := f.post(path, known.good+"&x="+strings.Repeat("a", 64<<10), asSvc)
-				expect(t, w, 413, InvalidRequest)
+				expect(t, w, 413, oauth.InvalidRequest)
 				return w
 			},
 			"a body that breaks off": func(t *testing.T) *httptest.ResponseRecorder {
 				w := f.post(path, "", asSvc, func(r *http.Request) { r.Body = brokenBody{} })
-				expect(t, w, 400, InvalidRequest)
+				expect(t, w, 400, oauth.InvalidRequest)
 				return w
 			},
 			"client authentication": func(t *testing.T) *httptest.ResponseRecorder {
-				expect(t, f.post(path, known.good), 401, InvalidClient)
+				expect(t, f.post(path, known.good), 401, oauth.InvalidClient)
 				w := f.post(path, known.good, withBasic("svc", "canary"))
-				expect(t, w, 401, InvalidClient)
+				expect(t, w, 401, oauth.InvalidClient)
 				return w
 			},
 			"the body counts, the query does not": func(t *testing.T) *httptest.ResponseRecorder {
@@ -96,12 +98,12 @@ func TestSurface(t *testing.T) {
 					return w
 				}
 				w := f.post(path+"?"+known.good, "", asSvc)
-				expect(t, w, 400, InvalidRequest)
+				expect(t, w, 400, oauth.InvalidRequest)
 				return w
 			},
 			"a repeated parameter": func(t *testing.T) *httptest.ResponseRecorder {
 				w := f.post(path, known.good+"&"+known.good, asSvc)
-				expect(t, w, 400, InvalidRequest)
+				expect(t, w, 400, oauth.InvalidRequest)
 				return w
 			},
 		}
@@ -131,7 +133,7 @@ func TestPanicInAnEndpoint(t *testing.T) {
 		c.Resources = func() []string { panic("the gateway's list") }
 	})
 	w := f.post("/token", ccGrant, asSvc)
-	expect(t, w, 500, ServerError)
+	expect(t, w, 500, oauth.ServerError)
 	if body := w.Body.String(); strings.Contains(body, "gateway") || strings.Contains(body, "goroutine") || strings.Contains(body, ".go") {
 		t.Errorf("the answer tells too much: %s", body)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -35,7 +37,7 @@ func TestTakenBackBeforeItIsRedeemed(t *testing.T) {
 			v := f.signedIn(f.person(fixtureProfile))
 			code := v.code("scope", "openid read offline_access")
 			take(f, v, "web")
-			expect(t, f.post("/token", redeemForm(code), asWeb), 400, InvalidGrant)
+			expect(t, f.post("/token", redeemForm(code), asWeb), 400, oauth.InvalidGrant)
 		})
 		t.Run("device, "+name, func(t *testing.T) {
 			f := newFixture(t, withDevices)
@@ -43,13 +45,13 @@ func TestTakenBackBeforeItIsRedeemed(t *testing.T) {
 			d := f.device("client_id=tv&scope=openid+offline_access+read")
 			v.confirm(d.UserCode).press(pages.ActionAllow)
 			take(f, v, "tv")
-			expect(t, f.poll(d.DeviceCode), 400, InvalidGrant)
+			expect(t, f.poll(d.DeviceCode), 400, oauth.InvalidGrant)
 		})
 	}
 	t.Run("device, approved for an earlier client of the same id", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t)
-			metadata := ClientMetadata{ID: "again", Type: Public, GrantTypes: []string{grantTypeDeviceCode}, Scope: Scope{"read"}}
+			metadata := clients.Metadata{ID: "again", Type: clients.Public, GrantTypes: []string{oauth.GrantDeviceCode}, Scope: oauth.Scope{"read"}}
 			add := func() {
 				if _, _, err := f.AddClient(t.Context(), metadata); err != nil {
 					t.Fatal(err)
@@ -63,7 +65,7 @@ func TestTakenBackBeforeItIsRedeemed(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 			add()
-			expect(t, f.post("/token", "client_id=again&grant_type="+grantTypeDeviceCode+"&device_code="+d.DeviceCode), 400, InvalidGrant)
+			expect(t, f.post("/token", "client_id=again&grant_type="+oauth.GrantDeviceCode+"&device_code="+d.DeviceCode), 400, oauth.InvalidGrant)
 		})
 	})
 }
@@ -72,7 +74,7 @@ func TestTakenBackBeforeItIsRedeemed(t *testing.T) {
 // to is what was shown (RFC 6749 §10.13 in spirit, RFC 7592 §2.2).
 func TestConsentIsToWhatWasShown(t *testing.T) {
 	f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) {
-		c.Registration.Scopes = Scope{"openid", "read", "write", "offline_access"}
+		c.Registration.Scopes = oauth.Scope{"openid", "read", "write", "offline_access"}
 	})
 	const metadata = `{"client_id":%q,"client_name":%q,"redirect_uris":["https://app.test/cb"],"scope":%q,"grant_types":["authorization_code","refresh_token"]}`
 	c := f.selfRegistered(`{"redirect_uris":["https://app.test/cb"],"client_name":"Self","scope":"openid","grant_types":["authorization_code","refresh_token"]}`)
@@ -164,7 +166,7 @@ func TestTokensOfTheNextSecond(t *testing.T) {
 		must(t, f.SetPassword(t.Context(), alice.ID, newPassword))
 		f.judge(late.AccessToken, false, "after the new password")
 
-		made, secret, err := f.AddClient(t.Context(), ClientMetadata{GrantTypes: []string{"client_credentials"}, Scope: Scope{"read"}})
+		made, secret, err := f.AddClient(t.Context(), clients.Metadata{GrantTypes: []string{"client_credentials"}, Scope: oauth.Scope{"read"}})
 		must(t, err)
 		var own string
 		duringUpdate(func() { own = f.issue(withBasic(made.ID, secret), "") })
@@ -181,14 +183,14 @@ func TestExchangeWidensNothing(t *testing.T) {
 	person := f.redeemed(v.code("scope", "read write", "resource", fixtureAPI)).AccessToken
 	foreign := f.redeemed(v.code("scope", "read write", "resource", fixtureAdmin)).AccessToken
 
-	expect(t, f.exchange(foreign, url.Values{"audience": {fixtureFiles}}), 400, InvalidRequest)
+	expect(t, f.exchange(foreign, url.Values{"audience": {fixtureFiles}}), 400, oauth.InvalidRequest)
 	f.tokens(f.exchange(person, url.Values{"audience": {fixtureFiles}}))
 
 	narrow := f.issue(asAgent, "scope=read&resource="+url.QueryEscape(fixtureAPI))
 	byToken := withHeader("Authorization", "Bearer "+narrow)
-	expect(t, f.exchange(person, url.Values{"actor_token": {narrow}, "audience": {fixtureFiles}}, byToken), 400, InvalidTarget)
-	expect(t, f.exchange(person, url.Values{"actor_token": {narrow}, "scope": {"write"}}, byToken), 400, InvalidScope)
-	expect(t, f.exchange(person, url.Values{"actor_token": {narrow}, "scope": {"write"}}), 400, InvalidScope)
+	expect(t, f.exchange(person, url.Values{"actor_token": {narrow}, "audience": {fixtureFiles}}, byToken), 400, oauth.InvalidTarget)
+	expect(t, f.exchange(person, url.Values{"actor_token": {narrow}, "scope": {"write"}}, byToken), 400, oauth.InvalidScope)
+	expect(t, f.exchange(person, url.Values{"actor_token": {narrow}, "scope": {"write"}}), 400, oauth.InvalidScope)
 	if got := f.tokens(f.exchange(person, url.Values{"actor_token": {narrow}}, byToken)); got.Scope != "read" {
 		t.Errorf("scope %q: want no more than the client's own token has", got.Scope)
 	}
@@ -204,11 +206,11 @@ func TestExchangeAgain(t *testing.T) {
 	}
 	first := exchangedOf(t, f.exchange(p.token(nil, nil), nil)).AccessToken
 	exchangedOf(t, again(first, asAgent))
-	expect(t, again(first, second), 400, InvalidRequest) // not a client for that issuer's tokens
+	expect(t, again(first, second), 400, oauth.InvalidRequest) // not a client for that issuer's tokens
 
 	bound := exchangedOf(t, f.exchange(p.token(nil, map[string]any{"may_act": map[string]any{"sub": "agent"}}), nil)).AccessToken
 	exchangedOf(t, again(bound, asAgent))
-	expect(t, again(bound, withBasic("imp", "canary-imp")), 400, InvalidRequest)
+	expect(t, again(bound, withBasic("imp", "canary-imp")), 400, oauth.InvalidRequest)
 }
 
 // One customer's network takes nobody else's place among the waiting devices.
@@ -234,7 +236,7 @@ func TestReplaysWriteOnce(t *testing.T) {
 	f.redeemed(code)
 	writes := f.countCommits(kindRevoked)
 	for range 20 {
-		expect(t, f.post("/token", redeemForm(code), asWeb), 400, InvalidGrant)
+		expect(t, f.post("/token", redeemForm(code), asWeb), 400, oauth.InvalidGrant)
 	}
 	if n := writes(); n != 1 {
 		t.Errorf("%d revocations were written", n)
@@ -274,12 +276,12 @@ func (tx kindCountingTx) Put(kind, key string, value []byte, expiry time.Time) e
 // browsers read otherwise, or to a client that nobody has agreed to yet.
 func TestNoRelay(t *testing.T) {
 	for _, uri := range []string{"http://127.0.0.1:02019/load", "http://127.0.0.1:/cb", "http://127.0.0.1:0/cb", "https://app.test:0443/cb"} {
-		if validateRedirectURI(uri) == nil {
+		if clients.ValidateRedirectURI(uri) == nil {
 			t.Errorf("%s was accepted", uri)
 		}
 	}
-	native := &Client{ClientMetadata: ClientMetadata{RedirectURIs: []string{"http://127.0.0.1/stop"}}}
-	if _, err := provenRedirectURI(native, "http://127.0.0.1:2019/stop", true); err == nil {
+	native := &clients.Client{Metadata: clients.Metadata{RedirectURIs: []string{"http://127.0.0.1/stop"}}}
+	if _, err := native.ProvenRedirectURI("http://127.0.0.1:2019/stop", true); err == nil {
 		t.Error("the free loopback port reaches the admin endpoint")
 	}
 	f := newFixture(t, withRegistration(RegistrationOpen))

@@ -3,42 +3,35 @@ package issuer
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 // grant is one way to get a token. What every grant must do (read the form,
 // authenticate the client, check that it may, mint, write) is done for it by
 // serveToken; a grant proves one thing and says what it authorizes.
-type grant struct {
-	// confidentialOnly: the client's own secret is all the proof there is.
-	confidentialOnly bool
-	prove            func(*Issuer, *tokenRequest) (*approval, error)
-}
+type grant func(*Issuer, *tokenRequest) (*approval, error)
 
 // grants is the table of grants, by grant_type.
 var grants = map[string]grant{
-	"client_credentials":       {confidentialOnly: true, prove: (*Issuer).proveClientCredentials},
-	grantTypeAuthorizationCode: {prove: (*Issuer).proveAuthorizationCode},
-	grantTypeRefreshToken:      {prove: (*Issuer).proveRefreshToken},
-	grantTypeDeviceCode:        {prove: (*Issuer).proveDeviceCode},
-	grantTypeTokenExchange:     {confidentialOnly: true, prove: (*Issuer).proveTokenExchange},
+	oauth.GrantClientCredentials: (*Issuer).proveClientCredentials,
+	oauth.GrantAuthorizationCode: (*Issuer).proveAuthorizationCode,
+	oauth.GrantRefreshToken:      (*Issuer).proveRefreshToken,
+	oauth.GrantDeviceCode:        (*Issuer).proveDeviceCode,
+	oauth.GrantTokenExchange:     (*Issuer).proveTokenExchange,
 }
-
-// GrantTypes lists the grant types that clients can be registered for.
-func GrantTypes() []string { return slices.Sorted(maps.Keys(grants)) }
 
 // tokenRequest is a request to the token endpoint whose client is proven.
 type tokenRequest struct {
 	*http.Request
-	form
-	client *Client
+	oauth.Form
+	client *clients.Client
 
 	// presented is the access token by which the client authenticated, if it did
 	// so (see authenticateFor): then nothing is given that it is not good for.
@@ -49,7 +42,7 @@ type tokenRequest struct {
 // is good for.
 type approval struct {
 	subject         string
-	scope           Scope
+	scope           oauth.Scope
 	audience        []string
 	authorizationID string
 
@@ -82,10 +75,10 @@ type approval struct {
 
 // tokenResponse is a successful answer (RFC 6749 §5.1).
 type tokenResponse struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Scope       Scope  `json:"scope,omitempty"`
+	AccessToken string      `json:"access_token"`
+	TokenType   string      `json:"token_type"`
+	ExpiresIn   int64       `json:"expires_in"`
+	Scope       oauth.Scope `json:"scope,omitempty"`
 
 	IssuedTokenType string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
 
@@ -97,33 +90,33 @@ type tokenResponse struct {
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	response, err := i.token(w, r)
 	if err != nil {
-		i.writeError(w, r, err)
+		i.refusals.Write(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, response)
+	oauth.WriteJSON(w, http.StatusOK, response)
 }
 
 // token is the whole of a token request, whatever the grant.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, error) {
 	// 1. What is asked?
-	f, err := readForm(w, r)
+	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return nil, err
 	}
 	received := record.Now()
 	// 2. By whom?
-	grantType := unquoted(f.get("grant_type"))
+	grantType := unquoted(f.Get("grant_type"))
 	client, presented, err := i.authenticateFor(grantType, r, f)
 	if err != nil {
 		return nil, err
 	}
 	// 3. May this client ask so?
-	grant, err := grantFor(grantType, client)
+	prove, err := grantFor(grantType, client)
 	if err != nil {
 		return nil, err
 	}
 	// 4. Is it proven, and what follows?
-	approved, err := grant.prove(i, &tokenRequest{Request: r, form: f, client: client, presented: presented})
+	approved, err := prove(i, &tokenRequest{Request: r, Form: f, client: client, presented: presented})
 	if err != nil {
 		return nil, err
 	}
@@ -133,13 +126,13 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, 
 	if err != nil {
 		return nil, err
 	}
-	i.audit(r, "token_issued", slog.String("grant_type", grantType), slog.String("client_id", client.ID),
+	i.trail.Record(r, "token_issued", slog.String("grant_type", grantType), slog.String("client_id", client.ID),
 		slog.String("subject", approved.subject), slog.String("scope", approved.scope.String()), slog.Any("audience", approved.audience))
 	return response, nil
 }
 
 // mint makes the tokens that were approved.
-func (i *Issuer) mint(ctx context.Context, client *Client, approved *approval) (*tokenResponse, error) {
+func (i *Issuer) mint(ctx context.Context, client *clients.Client, approved *approval) (*tokenResponse, error) {
 	token, lifetime, err := i.mintAccessToken(client, approved)
 	if err != nil {
 		return nil, err
@@ -148,7 +141,7 @@ func (i *Issuer) mint(ctx context.Context, client *Client, approved *approval) (
 		AccessToken: token, TokenType: "Bearer", ExpiresIn: seconds(lifetime), Scope: approved.scope,
 		RefreshToken: approved.refreshToken, IssuedTokenType: approved.issuedTokenType,
 	}
-	if approved.authenticated != nil && approved.scope.Has(scopeOpenID) {
+	if approved.authenticated != nil && approved.scope.Has(oauth.ScopeOpenID) {
 		response.IDToken, err = i.mintIDToken(ctx, client, approved, token)
 	}
 	return response, err
@@ -164,16 +157,16 @@ func unquoted(s string) string {
 }
 
 // grantFor finds the grant and checks that the client may use it.
-func grantFor(grantType string, client *Client) (grant, error) {
+func grantFor(grantType string, client *clients.Client) (grant, error) {
 	if grantType == "" {
-		return grant{}, refuse(InvalidRequest, "grant_type is missing; this server knows %s", strings.Join(GrantTypes(), ", "))
+		return nil, oauth.Refuse(oauth.InvalidRequest, "grant_type is missing; this server knows %s", strings.Join(oauth.GrantTypes(), ", "))
 	}
-	g, ok := grants[grantType]
+	prove, ok := grants[grantType]
 	if !ok {
-		return grant{}, refuse(UnsupportedGrantType, "this server knows %s", strings.Join(GrantTypes(), ", "))
+		return nil, oauth.Refuse(oauth.UnsupportedGrantType, "this server knows %s", strings.Join(oauth.GrantTypes(), ", "))
 	}
-	if !client.MayUse(grantType) || (g.confidentialOnly && client.Type == Public) {
-		return grant{}, refuse(UnauthorizedClient, "this client is not registered for the grant type %s", grantType)
+	if !client.MayUse(grantType) || (oauth.ConfidentialOnly(grantType) && client.Type == clients.Public) {
+		return nil, oauth.Refuse(oauth.UnauthorizedClient, "this client is not registered for the grant type %s", grantType)
 	}
-	return g, nil
+	return prove, nil
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 const (
@@ -29,14 +32,14 @@ var asAgent = withBasic("agent", agentSecret)
 func newExchange(t testing.TB, changes ...func(*Config)) (*fixture, *foreignIDP) {
 	t.Helper()
 	p := newForeignIDP(t)
-	exchanging := func(id string) Client {
-		return Client{
-			ClientMetadata: ClientMetadata{
-				ID: id, Type: Confidential, Scope: Scope{"read", "write"},
-				GrantTypes: []string{"client_credentials", grantTypeTokenExchange},
+	exchanging := func(id string) clients.Client {
+		return clients.Client{
+			Metadata: clients.Metadata{
+				ID: id, Type: clients.Confidential, Scope: oauth.Scope{"read", "write"},
+				GrantTypes: []string{"client_credentials", oauth.GrantTokenExchange},
 				Resources:  []string{fixtureAPI, fixtureFiles},
 			},
-			Secrets: []ClientSecret{{Hash: HashSecret("canary-" + id)}},
+			Secrets: []clients.Secret{{Hash: clients.HashSecret("canary-" + id)}},
 		}
 	}
 	clients := func(c *Config) {
@@ -56,7 +59,7 @@ func (f *fixture) exchange(subjectToken string, changes url.Values, as ...fixtur
 		as = []fixtureRequest{asAgent}
 	}
 	form := url.Values{
-		"grant_type":         {grantTypeTokenExchange},
+		"grant_type":         {oauth.GrantTokenExchange},
 		"subject_token":      {subjectToken},
 		"subject_token_type": {tokenTypeAccessToken},
 		"actor_token_type":   {tokenTypeAccessToken},
@@ -141,7 +144,7 @@ func TestTokenExchangeSubjectToken(t *testing.T) {
 		t.Run(test.must, func(t *testing.T) {
 			issued := len(f.log.event("token_issued"))
 			w := f.exchange(test.token, nil)
-			expect(t, w, 400, InvalidRequest)
+			expect(t, w, 400, oauth.InvalidRequest)
 			if text := w.Body.String(); strings.Contains(text, p.URL) || strings.Contains(text, "alice") || strings.Contains(text, "evil") {
 				t.Errorf("the answer tells of the token: %s", text)
 			}
@@ -152,8 +155,8 @@ func TestTokenExchangeSubjectToken(t *testing.T) {
 	}
 	t.Run("RFC 8693 §2.1: 64 KiB", func(t *testing.T) {
 		w := f.exchange(strings.Repeat("a", 60<<10), nil)
-		expect(t, w, 400, InvalidRequest)
-		if w = f.exchange(strings.Repeat("a", 64<<10), nil); w.Code < 400 || errorOf(t, w) != InvalidRequest {
+		expect(t, w, 400, oauth.InvalidRequest)
+		if w = f.exchange(strings.Repeat("a", 64<<10), nil); w.Code < 400 || errorOf(t, w) != oauth.InvalidRequest {
 			t.Errorf("answer %d %s", w.Code, w.Body)
 		}
 	})
@@ -184,19 +187,19 @@ func TestTokenExchangeActorToken(t *testing.T) {
 		{"RFC 8693 §2.1: subject type missing", url.Values{"subject_token_type": {""}}},
 		{"RFC 8693 §2.1: subject type unknown", url.Values{"subject_token_type": {"access_token"}}},
 	} {
-		t.Run(test.must, func(t *testing.T) { expect(t, f.exchange(subject, test.changes), 400, InvalidRequest) })
+		t.Run(test.must, func(t *testing.T) { expect(t, f.exchange(subject, test.changes), 400, oauth.InvalidRequest) })
 	}
 	t.Run("actor and subject swapped", func(t *testing.T) {
 		w := f.exchange(f.issue(asAgent, ""), actor(subject))
-		expect(t, w, 400, InvalidRequest)
+		expect(t, w, 400, oauth.InvalidRequest)
 	})
 }
 
 // An actor token ends with its client, and with its time.
 func TestTokenExchangeActorGone(t *testing.T) {
 	f, p := newExchange(t)
-	client, secret, err := f.AddClient(t.Context(), ClientMetadata{
-		Type: Confidential, GrantTypes: []string{"client_credentials", grantTypeTokenExchange}, Scope: Scope{"read"},
+	client, secret, err := f.AddClient(t.Context(), clients.Metadata{
+		Type: clients.Confidential, GrantTypes: []string{"client_credentials", oauth.GrantTokenExchange}, Scope: oauth.Scope{"read"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +210,7 @@ func TestTokenExchangeActorGone(t *testing.T) {
 	if err := f.RemoveClient(t.Context(), client.ID); err != nil {
 		t.Fatal(err)
 	}
-	if w := f.exchange(p.token(nil, nil), token); errorOf(t, w) != InvalidRequest {
+	if w := f.exchange(p.token(nil, nil), token); errorOf(t, w) != oauth.InvalidRequest {
 		t.Errorf("the token of a removed client: %d %s", w.Code, w.Body)
 	}
 }
@@ -221,21 +224,21 @@ func TestTokenExchangePolicy(t *testing.T) {
 		changes url.Values
 		as      fixtureRequest
 		status  int
-		code    ErrorCode
+		code    oauth.ErrorCode
 	}{
-		{"public client", url.Values{"client_id": {"spa"}, "actor_token": {"x"}}, func(*http.Request) {}, 400, UnauthorizedClient},
-		{"client without the grant", url.Values{"actor_token": {"x"}}, asSvc, 400, UnauthorizedClient},
-		{"audience that is not the client's", url.Values{"audience": {fixtureAdmin}}, asAgent, 400, InvalidTarget},
-		{"audience that nobody has", url.Values{"audience": {"https://nowhere.test"}}, asAgent, 400, InvalidTarget},
-		{"one of several is not allowed", url.Values{"audience": {fixtureAPI, fixtureFiles}, "resource": {"https://c.test"}}, asAgent, 400, InvalidTarget},
-		{"resource with a fragment", url.Values{"resource": {fixtureAPI + "#x"}}, asAgent, 400, InvalidTarget},
-		{"resource that is relative", url.Values{"resource": {"/api"}}, asAgent, 400, InvalidTarget},
-		{"resource that is a script", url.Values{"resource": {"javascript:alert(1)"}}, asAgent, 400, InvalidTarget},
-		{"scope that the client may not have", url.Values{"scope": {"admin"}}, asAgent, 400, InvalidScope},
-		{"scope about people", url.Values{"scope": {"openid"}}, asAgent, 400, InvalidScope},
+		{"public client", url.Values{"client_id": {"spa"}, "actor_token": {"x"}}, func(*http.Request) {}, 400, oauth.UnauthorizedClient},
+		{"client without the grant", url.Values{"actor_token": {"x"}}, asSvc, 400, oauth.UnauthorizedClient},
+		{"audience that is not the client's", url.Values{"audience": {fixtureAdmin}}, asAgent, 400, oauth.InvalidTarget},
+		{"audience that nobody has", url.Values{"audience": {"https://nowhere.test"}}, asAgent, 400, oauth.InvalidTarget},
+		{"one of several is not allowed", url.Values{"audience": {fixtureAPI, fixtureFiles}, "resource": {"https://c.test"}}, asAgent, 400, oauth.InvalidTarget},
+		{"resource with a fragment", url.Values{"resource": {fixtureAPI + "#x"}}, asAgent, 400, oauth.InvalidTarget},
+		{"resource that is relative", url.Values{"resource": {"/api"}}, asAgent, 400, oauth.InvalidTarget},
+		{"resource that is a script", url.Values{"resource": {"javascript:alert(1)"}}, asAgent, 400, oauth.InvalidTarget},
+		{"scope that the client may not have", url.Values{"scope": {"admin"}}, asAgent, 400, oauth.InvalidScope},
+		{"scope about people", url.Values{"scope": {"openid"}}, asAgent, 400, oauth.InvalidScope},
 		{"several audiences of the client", url.Values{"audience": {fixtureAPI, fixtureFiles}}, asAgent, 200, ""},
 		{"a narrower scope", url.Values{"scope": {"read"}}, asAgent, 200, ""},
-		{"values in quotation marks", url.Values{"grant_type": {`"` + grantTypeTokenExchange + `"`}, "subject_token_type": {`"` + tokenTypeAccessToken + `"`}}, asAgent, 200, ""},
+		{"values in quotation marks", url.Values{"grant_type": {`"` + oauth.GrantTokenExchange + `"`}, "subject_token_type": {`"` + tokenTypeAccessToken + `"`}}, asAgent, 200, ""},
 	} {
 		t.Run(test.must, func(t *testing.T) { expect(t, f.exchange(readOnly, test.changes, test.as), test.status, test.code) })
 	}
@@ -245,17 +248,17 @@ func TestTokenExchangePolicy(t *testing.T) {
 // clients may come.
 func TestTokenExchangeTrustedIssuerPolicy(t *testing.T) {
 	f, p := newExchange(t, func(c *Config) {
-		c.TrustedIssuers[0].Scope = Scope{"read"}
+		c.TrustedIssuers[0].Scope = oauth.Scope{"read"}
 		c.TrustedIssuers[0].Clients = []string{"agent"}
 	})
 	subject := p.token(nil, map[string]any{"scope": "read write admin"})
 	if got := exchangedOf(t, f.exchange(subject, nil)).Scope; got != "read" {
 		t.Errorf("scope %q, want what the issuer's tokens are good for", got)
 	}
-	expect(t, f.exchange(subject, url.Values{"scope": {"write"}}), 400, InvalidScope)
+	expect(t, f.exchange(subject, url.Values{"scope": {"write"}}), 400, oauth.InvalidScope)
 	second := withBasic("second", "canary-second")
 	w := f.exchange(subject, url.Values{"actor_token": {f.issue(second, "")}}, second)
-	expect(t, w, 400, InvalidRequest)
+	expect(t, w, 400, oauth.InvalidRequest)
 }
 
 // The ways to authenticate: what is in the examples of RFC 6749 §2.3.1, and the
@@ -285,7 +288,7 @@ func TestTokenExchangeClientAuthentication(t *testing.T) {
 		"one that was exchanged": exchangedOf(t, f.exchange(p.token(nil, nil), nil)).AccessToken,
 	} {
 		t.Run(name, func(t *testing.T) {
-			expect(t, f.exchange(p.token(nil, nil), nil, withHeader("Authorization", "Bearer "+token)), 401, InvalidClient)
+			expect(t, f.exchange(p.token(nil, nil), nil, withHeader("Authorization", "Bearer "+token)), 401, oauth.InvalidClient)
 		})
 	}
 }
@@ -358,7 +361,7 @@ func TestTokenExchangeProviderDown(t *testing.T) {
 	token := p.token(nil, nil)
 	began := time.Now()
 	w := f.exchange(token, nil)
-	expect(t, w, 503, TemporarilyUnavailable)
+	expect(t, w, 503, oauth.TemporarilyUnavailable)
 	if took := time.Since(began); took > 3*time.Second || w.Header().Get("Retry-After") == "" {
 		t.Errorf("after %v, %v", took, w.Header())
 	}
@@ -371,7 +374,7 @@ func TestTokenExchangeOpaque(t *testing.T) {
 	if facts.Subject != p.URL+"|alice" || time.Until(facts.Expiry) > time.Minute {
 		t.Errorf("facts %+v", facts)
 	}
-	expect(t, f.exchange("garbage", nil), 400, InvalidRequest)
+	expect(t, f.exchange("garbage", nil), 400, oauth.InvalidRequest)
 }
 
 // Revoking an own subject token ends what was exchanged from it, and only that.
@@ -388,5 +391,5 @@ func TestTokenExchangeRevocation(t *testing.T) {
 	expect(t, f.post("/revoke", "token="+first, asAgent), 200, "")
 	f.judge(again, false, "exchanged from a revoked token")
 	f.judge(unrelated, true, "exchanged from another token")
-	expect(t, f.exchange(first, nil), 400, InvalidRequest)
+	expect(t, f.exchange(first, nil), 400, oauth.InvalidRequest)
 }

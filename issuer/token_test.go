@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 const ccGrant = "grant_type=client_credentials"
@@ -36,57 +38,57 @@ func TestTokenRequest(t *testing.T) {
 		body   string
 		change fixtureRequest
 		status int
-		code   ErrorCode
+		code   oauth.ErrorCode
 	}{
 		{"RFC 6749 §4.4.2 POST", "/token", ccGrant, nil, 200, ""},
 		{"with a slash at the end", "/token/", ccGrant, nil, 200, ""},
-		{"with two", "/token//", ccGrant, nil, 404, InvalidRequest},
-		{"another path", "/token/x", ccGrant, nil, 404, InvalidRequest},
+		{"with two", "/token//", ccGrant, nil, 404, oauth.InvalidRequest},
+		{"another path", "/token/x", ccGrant, nil, 404, oauth.InvalidRequest},
 
-		{"RFC 6749 §3.2 MUST be POST: GET", "/token?" + ccGrant, "", withMethod("GET"), 405, InvalidRequest},
-		{"RFC 6749 §3.2 PUT", "/token", ccGrant, withMethod("PUT"), 405, InvalidRequest},
-		{"RFC 6749 §3.2 HEAD", "/token", ccGrant, withMethod("HEAD"), 405, InvalidRequest},
-		{"RFC 6749 §3.2 OPTIONS", "/token", "", withMethod("OPTIONS"), 405, InvalidRequest},
-		{"methods are case-sensitive (RFC 9110 §9.1)", "/token", ccGrant, withMethod("post"), 405, InvalidRequest},
+		{"RFC 6749 §3.2 MUST be POST: GET", "/token?" + ccGrant, "", withMethod("GET"), 405, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 PUT", "/token", ccGrant, withMethod("PUT"), 405, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 HEAD", "/token", ccGrant, withMethod("HEAD"), 405, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 OPTIONS", "/token", "", withMethod("OPTIONS"), 405, oauth.InvalidRequest},
+		{"methods are case-sensitive (RFC 9110 §9.1)", "/token", ccGrant, withMethod("post"), 405, oauth.InvalidRequest},
 
-		{"RFC 6749 App. B no Content-Type", "/token", ccGrant, contentType(), 415, InvalidRequest},
-		{"RFC 6749 App. B JSON", "/token", `{"grant_type":"client_credentials"}`, contentType("application/json"), 415, InvalidRequest},
-		{"RFC 6749 App. B multipart", "/token", ccGrant, contentType("multipart/form-data; boundary=x"), 415, InvalidRequest},
-		{"RFC 6749 App. B text", "/token", ccGrant, contentType("text/plain"), 415, InvalidRequest},
-		{"two media types in one header", "/token", ccGrant, contentType(plain + ", application/json"), 415, InvalidRequest},
-		{"two Content-Type headers", "/token", ccGrant, contentType(plain, plain), 415, InvalidRequest},
-		{"RFC 6749 App. B another charset", "/token", ccGrant, contentType(plain + "; charset=utf-16"), 415, InvalidRequest},
+		{"RFC 6749 App. B no Content-Type", "/token", ccGrant, contentType(), 415, oauth.InvalidRequest},
+		{"RFC 6749 App. B JSON", "/token", `{"grant_type":"client_credentials"}`, contentType("application/json"), 415, oauth.InvalidRequest},
+		{"RFC 6749 App. B multipart", "/token", ccGrant, contentType("multipart/form-data; boundary=x"), 415, oauth.InvalidRequest},
+		{"RFC 6749 App. B text", "/token", ccGrant, contentType("text/plain"), 415, oauth.InvalidRequest},
+		{"two media types in one header", "/token", ccGrant, contentType(plain + ", application/json"), 415, oauth.InvalidRequest},
+		{"two Content-Type headers", "/token", ccGrant, contentType(plain, plain), 415, oauth.InvalidRequest},
+		{"RFC 6749 App. B another charset", "/token", ccGrant, contentType(plain + "; charset=utf-16"), 415, oauth.InvalidRequest},
 		{"RFC 6749 App. B UTF-8", "/token", ccGrant, contentType(plain + "; charset=utf-8"), 200, ""},
 		{"media types ignore case (RFC 9110 §8.3.1)", "/token", ccGrant, contentType("APPLICATION/X-WWW-FORM-URLENCODED; Charset=\"UTF-8\""), 200, ""},
-		{"RFC 9110 §8.4 gzip is not inflated", "/token", bomb.String(), withHeader("Content-Encoding", "gzip"), 415, InvalidRequest},
-		{"RFC 9110 §8.4 a coding of a coding", "/token", ccGrant, withHeader("Content-Encoding", "identity, br"), 415, InvalidRequest},
+		{"RFC 9110 §8.4 gzip is not inflated", "/token", bomb.String(), withHeader("Content-Encoding", "gzip"), 415, oauth.InvalidRequest},
+		{"RFC 9110 §8.4 a coding of a coding", "/token", ccGrant, withHeader("Content-Encoding", "identity, br"), 415, oauth.InvalidRequest},
 		{"RFC 9110 §8.4 identity is none", "/token", ccGrant, withHeader("Content-Encoding", "identity"), 200, ""},
 
 		{"a body of 64 KiB", "/token", exactly(64 << 10), nil, 200, ""},
-		{"a body of 64 KiB and one byte", "/token", exactly(64<<10 + 1), nil, 413, InvalidRequest},
-		{"the same, chunked", "/token", exactly(64<<10 + 1), func(r *http.Request) { r.ContentLength = -1 }, 413, InvalidRequest},
-		{"100 000 parameters", "/token", strings.Repeat("a=1&", 100_000), nil, 413, InvalidRequest},
-		{"as many as fit", "/token", strings.Repeat("&", 60_000) + ccGrant, nil, 400, InvalidRequest},
+		{"a body of 64 KiB and one byte", "/token", exactly(64<<10 + 1), nil, 413, oauth.InvalidRequest},
+		{"the same, chunked", "/token", exactly(64<<10 + 1), func(r *http.Request) { r.ContentLength = -1 }, 413, oauth.InvalidRequest},
+		{"100 000 parameters", "/token", strings.Repeat("a=1&", 100_000), nil, 413, oauth.InvalidRequest},
+		{"as many as fit", "/token", strings.Repeat("&", 60_000) + ccGrant, nil, 400, oauth.InvalidRequest},
 
-		{"RFC 6749 §3.2 MUST NOT repeat: grant_type", "/token", ccGrant + "&" + ccGrant, nil, 400, InvalidRequest},
-		{"RFC 6749 §3.2 MUST NOT repeat: scope", "/token", ccGrant + "&scope=read&scope=write", nil, 400, InvalidRequest},
-		{"RFC 6749 §3.2 MUST NOT repeat: with an empty one", "/token", ccGrant + "&scope=&scope=read", nil, 400, InvalidRequest},
-		{"RFC 6749 §3.2 MUST NOT repeat: unknown", "/token", ccGrant + "&x=1&x=2", nil, 400, InvalidRequest},
-		{"RFC 6749 §3.2 MUST NOT repeat: a name not to be repeated", "/token", ccGrant + "&%22canary%00=1&%22canary%00=2", nil, 400, InvalidRequest},
+		{"RFC 6749 §3.2 MUST NOT repeat: grant_type", "/token", ccGrant + "&" + ccGrant, nil, 400, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 MUST NOT repeat: scope", "/token", ccGrant + "&scope=read&scope=write", nil, 400, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 MUST NOT repeat: with an empty one", "/token", ccGrant + "&scope=&scope=read", nil, 400, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 MUST NOT repeat: unknown", "/token", ccGrant + "&x=1&x=2", nil, 400, oauth.InvalidRequest},
+		{"RFC 6749 §3.2 MUST NOT repeat: a name not to be repeated", "/token", ccGrant + "&%22canary%00=1&%22canary%00=2", nil, 400, oauth.InvalidRequest},
 		{"RFC 8707 §2 resource MAY be repeated", "/token", ccGrant + "&resource=" + fixtureAPI + "&resource=" + fixtureFiles, nil, 200, ""},
 		{"RFC 6749 §3.2 without a value is omitted", "/token", ccGrant + "&scope=&resource=&client_secret=", nil, 200, ""},
 		{"RFC 6749 §3.2 unknown is ignored", "/token", ccGrant + "&foo=bar&username=x&code=y", nil, 200, ""},
-		{"RFC 6749 §2.3.1 the query does not count", "/token?" + ccGrant, "scope=read", nil, 400, InvalidRequest},
+		{"RFC 6749 §2.3.1 the query does not count", "/token?" + ccGrant, "scope=read", nil, 400, oauth.InvalidRequest},
 		{"nor is it a repetition", "/token?" + ccGrant + "&scope=admin", ccGrant + "&scope=read", nil, 200, ""},
-		{"a semicolon is no separator", "/token", ccGrant + ";scope=read", nil, 400, InvalidRequest},
-		{"an escape that is none", "/token", ccGrant + "&scope=%zz", nil, 400, InvalidRequest},
-		{"an escape cut off", "/token", ccGrant + "&scope=%e", nil, 400, InvalidRequest},
-		{"nothing", "/token", "", nil, 400, InvalidRequest},
+		{"a semicolon is no separator", "/token", ccGrant + ";scope=read", nil, 400, oauth.InvalidRequest},
+		{"an escape that is none", "/token", ccGrant + "&scope=%zz", nil, 400, oauth.InvalidRequest},
+		{"an escape cut off", "/token", ccGrant + "&scope=%e", nil, 400, oauth.InvalidRequest},
+		{"nothing", "/token", "", nil, 400, oauth.InvalidRequest},
 
-		{"RFC 6749 §5.2 grant_type empty", "/token", "grant_type=", nil, 400, InvalidRequest},
-		{"RFC 6749 §5.2 grant_type unknown", "/token", "grant_type=canary%22%5C%00", nil, 400, UnsupportedGrantType},
-		{"RFC 6749 §5.2 password", "/token", "grant_type=password&username=a&password=canary", nil, 400, UnsupportedGrantType},
-		{"grant_type is case-sensitive", "/token", "grant_type=Client_Credentials", nil, 400, UnsupportedGrantType},
+		{"RFC 6749 §5.2 grant_type empty", "/token", "grant_type=", nil, 400, oauth.InvalidRequest},
+		{"RFC 6749 §5.2 grant_type unknown", "/token", "grant_type=canary%22%5C%00", nil, 400, oauth.UnsupportedGrantType},
+		{"RFC 6749 §5.2 password", "/token", "grant_type=password&username=a&password=canary", nil, 400, oauth.UnsupportedGrantType},
+		{"grant_type is case-sensitive", "/token", "grant_type=Client_Credentials", nil, 400, oauth.UnsupportedGrantType},
 	}
 	f := newFixture(t)
 	for _, test := range tests {
@@ -118,9 +120,9 @@ func TestUnauthorizedClient(t *testing.T) {
 			}
 		}
 	})
-	expect(t, f.post("/token", ccGrant, asSvc), 400, UnauthorizedClient)
+	expect(t, f.post("/token", ccGrant, asSvc), 400, oauth.UnauthorizedClient)
 	// RFC 6749 §4.4: MUST only be used by confidential clients.
-	expect(t, f.post("/token", ccGrant+"&client_id=spa"), 400, UnauthorizedClient)
+	expect(t, f.post("/token", ccGrant+"&client_id=spa"), 400, oauth.UnauthorizedClient)
 }
 
 // TestTokenResponse: RFC 6749 §5.1, and the claims of RFC 9068 §2.2, no more
@@ -208,7 +210,7 @@ func TestScope(t *testing.T) {
 	tests := []struct {
 		name, parameter string
 		granted         string
-		code            ErrorCode
+		code            oauth.ErrorCode
 	}{
 		{"omitted: the client's", "", "read write", ""},
 		{"asked", "read", "read", ""},
@@ -216,19 +218,19 @@ func TestScope(t *testing.T) {
 		{"doubled", "read read", "read", ""},
 		{"more spaces than one", "  read   write ", "read write", ""},
 		{"only spaces is omitted", "   ", "read write", ""},
-		{"declared, but not the client's", "admin", "", InvalidScope},
-		{"one of them not the client's", "read admin", "", InvalidScope},
-		{"unknown", "delete", "", InvalidScope},
-		{"case counts", "READ", "", InvalidScope},
-		{"a tab is no separator", "read\twrite", "", InvalidScope},
-		{"a line feed is no separator", "read\nwrite", "", InvalidScope},
-		{"quote", `read "write"`, "", InvalidScope},
-		{"backslash", `read\`, "", InvalidScope},
-		{"NUL", "read\x00", "", InvalidScope},
-		{"not ASCII", "réad", "", InvalidScope},
-		{"not UTF-8", "read \xff", "", InvalidScope},
-		{"a comma is part of the name", "read,write", "", InvalidScope},
-		{"openid is nobody's here", "openid", "", InvalidScope},
+		{"declared, but not the client's", "admin", "", oauth.InvalidScope},
+		{"one of them not the client's", "read admin", "", oauth.InvalidScope},
+		{"unknown", "delete", "", oauth.InvalidScope},
+		{"case counts", "READ", "", oauth.InvalidScope},
+		{"a tab is no separator", "read\twrite", "", oauth.InvalidScope},
+		{"a line feed is no separator", "read\nwrite", "", oauth.InvalidScope},
+		{"quote", `read "write"`, "", oauth.InvalidScope},
+		{"backslash", `read\`, "", oauth.InvalidScope},
+		{"NUL", "read\x00", "", oauth.InvalidScope},
+		{"not ASCII", "réad", "", oauth.InvalidScope},
+		{"not UTF-8", "read \xff", "", oauth.InvalidScope},
+		{"a comma is part of the name", "read,write", "", oauth.InvalidScope},
+		{"openid is nobody's here", "openid", "", oauth.InvalidScope},
 	}
 	f := newFixture(t)
 	for _, test := range tests {
@@ -307,7 +309,7 @@ func TestResource(t *testing.T) {
 			}
 			w := f.post("/token", url.Values{"grant_type": {"client_credentials"}, "resource": test.asked}.Encode(), test.as)
 			if test.aud == nil {
-				expect(t, w, 400, InvalidTarget)
+				expect(t, w, 400, oauth.InvalidTarget)
 				return
 			}
 			expect(t, w, 200, "")

@@ -43,7 +43,7 @@ func (i *Issuer) newTransaction(purpose, query, browser string) *transaction {
 
 // sealed is the transaction as it travels.
 func (i *Issuer) sealed(t *transaction) string {
-	text, err := i.realm.seal.seal("transaction", t)
+	text, err := i.realm.seal.Seal("transaction", t)
 	if err != nil { // strings and a time
 		panic(err)
 	}
@@ -53,7 +53,7 @@ func (i *Issuer) sealed(t *transaction) string {
 // resume opens the transaction that a browser came back with.
 func (i *Issuer) resume(r *http.Request, sealed string) (*transaction, error) {
 	t := new(transaction)
-	if err := i.realm.seal.unseal("transaction", sealed, t); err != nil {
+	if err := i.realm.seal.Unseal("transaction", sealed, t); err != nil {
 		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, cause: err,
 			detail: "The transaction was not begun here. Start again at the application."}
 	}

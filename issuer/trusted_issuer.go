@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // Token types of RFC 8693 §3.
@@ -100,9 +102,9 @@ func (t *TrustedIssuer) optionalClaims() []string {
 // description of its own for each (RFC 8693 §2.2.2), and TemporarilyUnavailable
 // when the token cannot be judged now. It waits for other servers two seconds at
 // most, and asks none that is not configured.
-func (i *Issuer) foreignSubject(ctx context.Context, token, tokenType string, client *Client) (*foreignSubject, *TrustedIssuer, error) {
+func (i *Issuer) foreignSubject(ctx context.Context, token, tokenType string, client *clients.Client) (*foreignSubject, *TrustedIssuer, error) {
 	if len(token) > introspect.MaxTokenLength {
-		return nil, nil, refuse(InvalidRequest, "the subject_token is longer than %d bytes", introspect.MaxTokenLength)
+		return nil, nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token is longer than %d bytes", introspect.MaxTokenLength)
 	}
 	ctx, cancel := context.WithTimeout(ctx, foreignWait)
 	defer cancel()
@@ -128,7 +130,7 @@ type foreignToken struct {
 
 // judgeForeign chooses how to judge a token. One of three parts is a JWT:
 // whoever issues opaque tokens has no reason to make them look so.
-func (i *Issuer) judgeForeign(ctx context.Context, token, tokenType string, client *Client) (*foreignToken, error) {
+func (i *Issuer) judgeForeign(ctx context.Context, token, tokenType string, client *clients.Client) (*foreignToken, error) {
 	switch tokenType {
 	case tokenTypeJWT, tokenTypeIDToken:
 		return i.judgeForeignJWT(ctx, token, tokenType, client)
@@ -138,12 +140,12 @@ func (i *Issuer) judgeForeign(ctx context.Context, token, tokenType string, clie
 		}
 		return i.judgeOpaque(ctx, token, client)
 	}
-	return nil, refuse(InvalidRequest, "the subject_token_type is not one that this server takes from other issuers; want %s, %s or %s",
+	return nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token_type is not one that this server takes from other issuers; want %s, %s or %s",
 		tokenTypeAccessToken, tokenTypeJWT, tokenTypeIDToken)
 }
 
 // judgeForeignJWT verifies a JWT by the keys of the issuer it names.
-func (i *Issuer) judgeForeignJWT(ctx context.Context, token, tokenType string, client *Client) (*foreignToken, error) {
+func (i *Issuer) judgeForeignJWT(ctx context.Context, token, tokenType string, client *clients.Client) (*foreignToken, error) {
 	// What is read here is not verified: it only tells by whose keys to verify.
 	name, err := introspect.UnverifiedIssuer(token)
 	if err != nil {
@@ -151,10 +153,10 @@ func (i *Issuer) judgeForeignJWT(ctx context.Context, token, tokenType string, c
 	}
 	from := i.trustedIssuer(name)
 	if from == nil {
-		return nil, refuse(InvalidRequest, "the subject_token is of an issuer that this server does not trust")
+		return nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token is of an issuer that this server does not trust")
 	}
 	if !from.admits(client) {
-		return nil, refuse(InvalidRequest, "this client may not exchange tokens of the issuer of the subject_token")
+		return nil, oauth.Refuse(oauth.InvalidRequest, "this client may not exchange tokens of the issuer of the subject_token")
 	}
 	verifier := from.accessTokens
 	if tokenType == tokenTypeIDToken {
@@ -178,7 +180,7 @@ func (i *Issuer) judgeForeignJWT(ctx context.Context, token, tokenType string, c
 // for a fair share of the time, so that one that does not answer cannot keep the
 // others from being asked. The question of whoever was slow goes on, and its
 // answer is there when the client tries again.
-func (i *Issuer) judgeOpaque(ctx context.Context, token string, client *Client) (*foreignToken, error) {
+func (i *Issuer) judgeOpaque(ctx context.Context, token string, client *clients.Client) (*foreignToken, error) {
 	var askable []*foreignIssuer
 	for _, f := range i.trusted {
 		if f.opaque != nil && f.admits(client) {
@@ -186,7 +188,7 @@ func (i *Issuer) judgeOpaque(ctx context.Context, token string, client *Client) 
 		}
 	}
 	if len(askable) == 0 {
-		return nil, refuse(InvalidRequest, "the subject_token is not a signed JWT, and no trusted issuer can be asked by this client about others")
+		return nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token is not a signed JWT, and no trusted issuer can be asked by this client about others")
 	}
 	var refusal, unavailable error
 	for n, f := range askable {
@@ -204,7 +206,7 @@ func (i *Issuer) judgeOpaque(ctx context.Context, token string, client *Client) 
 		return nil, subjectTokenError(unavailable)
 	}
 	if len(askable) > 1 {
-		return nil, refuse(InvalidRequest, "the subject_token is active at none of the trusted issuers").because(refusal)
+		return nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token is active at none of the trusted issuers").Because(refusal)
 	}
 	return nil, subjectTokenError(refusal)
 }
@@ -219,12 +221,12 @@ func askWithin(ctx context.Context, opaque introspect.Introspector, token string
 
 // subjectTokenError turns an Introspector's error into the answer. The reason of
 // a refusal is fixed text that holds nothing of the token.
-func subjectTokenError(err error) *Error {
+func subjectTokenError(err error) *oauth.Error {
 	var refusal *introspect.InactiveError
 	if errors.As(err, &refusal) {
-		return refuse(InvalidRequest, "subject_token: %s", refusal.Reason).because(refusal.Cause)
+		return oauth.Refuse(oauth.InvalidRequest, "subject_token: %s", refusal.Reason).Because(refusal.Cause)
 	}
-	return refuse(TemporarilyUnavailable, "the subject_token cannot be judged now, because its issuer does not answer; try again later").because(err)
+	return oauth.Refuse(oauth.TemporarilyUnavailable, "the subject_token cannot be judged now, because its issuer does not answer; try again later").Because(err)
 }
 
 // trustedIssuer returns the trusted issuer with that URL, or nil.
@@ -237,7 +239,7 @@ func (i *Issuer) trustedIssuer(url string) *foreignIssuer {
 }
 
 // admits tells whether the client may exchange tokens of the issuer.
-func (t *TrustedIssuer) admits(client *Client) bool {
+func (t *TrustedIssuer) admits(client *clients.Client) bool {
 	return len(t.Clients) == 0 || slices.Contains(t.Clients, client.ID)
 }
 
@@ -250,7 +252,7 @@ func (t *foreignToken) accept() (*foreignSubject, error) {
 		}
 	}
 	if len(from.AuthorizedParties) > 0 && !slices.Contains(from.AuthorizedParties, facts.ClientID) {
-		return nil, refuse(InvalidRequest, "the subject_token was issued to a client (client_id, azp) whose tokens are not accepted here")
+		return nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token was issued to a client (client_id, azp) whose tokens are not accepted here")
 	}
 	actor, err := from.foreignActor(facts.Actor)
 	if err != nil {
@@ -261,7 +263,7 @@ func (t *foreignToken) accept() (*foreignSubject, error) {
 		return nil, subjectTokenError(err)
 	}
 	if mayAct != nil && mayAct.Issuer != "" && mayAct.Issuer != from.ours {
-		return nil, refuse(InvalidRequest, "the may_act of the subject_token names an actor of another issuer, who is no client here")
+		return nil, oauth.Refuse(oauth.InvalidRequest, "the may_act of the subject_token names an actor of another issuer, who is no client here")
 	}
 	subject, err := from.subject(facts)
 	if err != nil {
@@ -283,7 +285,7 @@ func (f *foreignIssuer) foreignActor(actor *introspect.Actor) (*introspect.Actor
 		return nil, nil
 	}
 	if actor.Issuer == f.ours {
-		return nil, refuse(InvalidRequest, "the act of the subject_token names an actor of this server, for whom only this server can speak")
+		return nil, oauth.Refuse(oauth.InvalidRequest, "the act of the subject_token names an actor of this server, for whom only this server can speak")
 	}
 	earlier, err := f.foreignActor(actor.Actor)
 	if err != nil {
@@ -301,11 +303,11 @@ func (f *foreignIssuer) foreignActor(actor *introspect.Actor) (*introspect.Actor
 // by them.
 func (t *TrustedIssuer) acceptAudience(facts *introspect.Token) error {
 	if len(facts.Audience) == 0 {
-		return refuse(InvalidRequest, "the subject_token does not say whom it is for (aud)")
+		return oauth.Refuse(oauth.InvalidRequest, "the subject_token does not say whom it is for (aud)")
 	}
 	for _, audience := range facts.Audience {
 		if !slices.Contains(t.Audience, audience) {
-			return refuse(InvalidRequest, "the subject_token is for another audience than this server, or for others too")
+			return oauth.Refuse(oauth.InvalidRequest, "the subject_token is for another audience than this server, or for others too")
 		}
 	}
 	return nil
@@ -317,10 +319,10 @@ func (t *TrustedIssuer) subject(facts *introspect.Token) (string, error) {
 	if t.SubjectClaim != claimSubject {
 		claims := make(map[string]json.RawMessage)
 		if err := json.Unmarshal(facts.Claims, &claims); err != nil {
-			return "", refuse(InvalidRequest, "the claims of the subject_token cannot be read")
+			return "", oauth.Refuse(oauth.InvalidRequest, "the claims of the subject_token cannot be read")
 		}
 		if t.SubjectClaim == claimEmail && string(claims["email_verified"]) != "true" {
-			return "", refuse(InvalidRequest, "the subject_token does not say that its e-mail address is verified")
+			return "", oauth.Refuse(oauth.InvalidRequest, "the subject_token does not say that its e-mail address is verified")
 		}
 		name = ""
 		if json.Unmarshal(claims[t.SubjectClaim], &name) != nil {
@@ -329,7 +331,7 @@ func (t *TrustedIssuer) subject(facts *introspect.Token) (string, error) {
 	}
 	subject := *t.SubjectPrefix + name
 	if name == "" || !soundSubject(subject) {
-		return "", refuse(InvalidRequest, "the claim of the subject_token that names the subject is missing or not valid")
+		return "", oauth.Refuse(oauth.InvalidRequest, "the claim of the subject_token that names the subject is missing or not valid")
 	}
 	return subject, nil
 }

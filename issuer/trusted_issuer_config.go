@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // TrustedIssuer is an issuer whose tokens may be subject tokens (RFC 8693 §2.1).
@@ -32,7 +33,7 @@ type TrustedIssuer struct {
 	// KeySetURL is where its keys are. Default: jwks_uri of its metadata.
 	KeySetURL string
 
-	// ClientID and ClientSecret are what this server authenticates with at the
+	// ClientID and Secret are what this server authenticates with at the
 	// introspection endpoint, where opaque tokens are then judged (RFC 7662).
 	// IntrospectionEndpoint: by default the one in the issuer's metadata.
 	IntrospectionEndpoint string
@@ -65,7 +66,7 @@ type TrustedIssuer struct {
 
 	// Scope is the most that an exchanged token may have. Empty: what the client
 	// may have.
-	Scope Scope
+	Scope oauth.Scope
 }
 
 // maxOpaqueIssuers bounds how many issuers one opaque token may be shown to.

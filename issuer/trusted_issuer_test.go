@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // trusting makes the issuer trust a provider.
@@ -45,9 +46,9 @@ func (f *fixture) judged(token, tokenType string) (*foreignSubject, error) {
 }
 
 // refused fails unless err has that code and a description with that text.
-func refused(t testing.TB, err error, code ErrorCode, text string) {
+func refused(t testing.TB, err error, code oauth.ErrorCode, text string) {
 	t.Helper()
-	var e *Error
+	var e *oauth.Error
 	if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Description, text) {
 		t.Errorf("got %v, want %s with %q", err, code, text)
 	}
@@ -172,8 +173,8 @@ func TestForeignSubjectRefusals(t *testing.T) {
 	} {
 		t.Run(test.must, func(t *testing.T) {
 			_, err := f.judged(test.token, tokenTypeAccessToken)
-			refused(t, err, InvalidRequest, test.text)
-			if description := asError(err).Description; strings.Contains(description, p.URL) || strings.Contains(description, "alice") || strings.Contains(description, evil.URL) {
+			refused(t, err, oauth.InvalidRequest, test.text)
+			if description := oauth.AsError(err).Description; strings.Contains(description, p.URL) || strings.Contains(description, "alice") || strings.Contains(description, evil.URL) {
 				t.Errorf("the description tells of the token: %s", description)
 			}
 		})
@@ -183,15 +184,15 @@ func TestForeignSubjectRefusals(t *testing.T) {
 	}
 	t.Run("RFC 8693 §3: an access token is no ID token", func(t *testing.T) {
 		_, err := f.judged(good, tokenTypeIDToken)
-		refused(t, err, InvalidRequest, "typ")
+		refused(t, err, oauth.InvalidRequest, "typ")
 	})
 	t.Run("RFC 8693 §3: an opaque token is no JWT", func(t *testing.T) {
 		_, err := f.judged("opaque-alice", tokenTypeJWT)
-		refused(t, err, InvalidRequest, "JWT")
+		refused(t, err, oauth.InvalidRequest, "JWT")
 	})
 	t.Run("RFC 8693 §3: other types", func(t *testing.T) {
 		_, err := f.judged(good, "urn:ietf:params:oauth:token-type:saml2")
-		refused(t, err, InvalidRequest, "subject_token_type")
+		refused(t, err, oauth.InvalidRequest, "subject_token_type")
 	})
 }
 
@@ -224,7 +225,7 @@ func TestForeignSubjectClaim(t *testing.T) {
 		t.Run(fmt.Sprint(test.claim, test.claims), func(t *testing.T) {
 			f := newFixture(t, trusting(p, func(t *TrustedIssuer) { t.SubjectClaim = test.claim }))
 			_, err := f.judged(p.token(nil, test.claims), tokenTypeAccessToken)
-			refused(t, err, InvalidRequest, test.text)
+			refused(t, err, oauth.InvalidRequest, test.text)
 		})
 	}
 }
@@ -279,7 +280,7 @@ func TestForeignOpaque(t *testing.T) {
 			f := newFixture(t, test.trust...)
 			got, err := f.judged(test.token, tokenTypeAccessToken)
 			if test.subject == "" {
-				refused(t, err, InvalidRequest, test.text)
+				refused(t, err, oauth.InvalidRequest, test.text)
 				return
 			}
 			if err != nil || got.Subject != test.subject {
@@ -298,18 +299,18 @@ func TestForeignIntrospectionAnswers(t *testing.T) {
 	p := newForeignIDP(t)
 	for _, test := range []struct {
 		answer string
-		code   ErrorCode
+		code   oauth.ErrorCode
 		text   string
 	}{
-		{`{"active":"true","sub":"alice","aud":"https://auth.test"}`, TemporarilyUnavailable, ""},
-		{`{"active":1,"sub":"alice","aud":"https://auth.test"}`, TemporarilyUnavailable, ""},
-		{`[true]`, TemporarilyUnavailable, ""},
-		{`<html></html>`, TemporarilyUnavailable, ""},
-		{``, TemporarilyUnavailable, ""},
-		{`{"active":true,"sub":"alice"}`, InvalidRequest, "whom it is for"},
-		{`{"active":true,"aud":"https://auth.test"}`, InvalidRequest, "names the subject"},
-		{`{"active":true,"sub":"alice","aud":"https://auth.test","exp":1}`, InvalidRequest, "expired"},
-		{`{"active":true,"sub":"alice","aud":"https://auth.test","iss":"https://evil.test"}`, InvalidRequest, "another issuer"},
+		{`{"active":"true","sub":"alice","aud":"https://auth.test"}`, oauth.TemporarilyUnavailable, ""},
+		{`{"active":1,"sub":"alice","aud":"https://auth.test"}`, oauth.TemporarilyUnavailable, ""},
+		{`[true]`, oauth.TemporarilyUnavailable, ""},
+		{`<html></html>`, oauth.TemporarilyUnavailable, ""},
+		{``, oauth.TemporarilyUnavailable, ""},
+		{`{"active":true,"sub":"alice"}`, oauth.InvalidRequest, "whom it is for"},
+		{`{"active":true,"aud":"https://auth.test"}`, oauth.InvalidRequest, "names the subject"},
+		{`{"active":true,"sub":"alice","aud":"https://auth.test","exp":1}`, oauth.InvalidRequest, "expired"},
+		{`{"active":true,"sub":"alice","aud":"https://auth.test","iss":"https://evil.test"}`, oauth.InvalidRequest, "another issuer"},
 	} {
 		p.answer("/introspect", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -336,7 +337,7 @@ func TestForeignOpaqueFairShare(t *testing.T) {
 	}
 	// That the one answers "no" does not tell that the other would.
 	_, err = f.judged("garbage", tokenTypeAccessToken)
-	refused(t, err, TemporarilyUnavailable, "try again")
+	refused(t, err, oauth.TemporarilyUnavailable, "try again")
 }
 
 // The key set of a provider fails in every way before it was ever fetched: the
@@ -385,7 +386,7 @@ func unavailableSoon(t testing.TB, f *fixture, token string) {
 	t.Helper()
 	began := time.Now()
 	_, err := f.judged(token, tokenTypeAccessToken)
-	refused(t, err, TemporarilyUnavailable, "try again later")
+	refused(t, err, oauth.TemporarilyUnavailable, "try again later")
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("the answer took %v", took)
 	}
@@ -414,7 +415,7 @@ func TestForeignIssuerDown(t *testing.T) {
 	unavailableSoon(t, f, token)
 	f = newFixture(t, trusting(p, func(t *TrustedIssuer) { withIntrospection(t); t.IntrospectionEndpoint = url + "/introspect" }))
 	_, err := f.judged("opaque-alice", tokenTypeAccessToken)
-	refused(t, err, TemporarilyUnavailable, "try again later")
+	refused(t, err, oauth.TemporarilyUnavailable, "try again later")
 }
 
 // Starting asks nobody, and a reload forgets nothing.
@@ -441,7 +442,7 @@ func TestForeignStateOutlivesReload(t *testing.T) {
 	f.state.Close()
 	must2(f.judged(token, tokenTypeAccessToken)).orFatal(t)
 	_, err = f.judged("opaque-bob", tokenTypeAccessToken)
-	refused(t, err, TemporarilyUnavailable, "")
+	refused(t, err, oauth.TemporarilyUnavailable, "")
 	if p.count("/introspect") != 1 {
 		t.Error("a closed state asks")
 	}
@@ -461,7 +462,7 @@ func TestForeignFlood(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for _, token := range tokens {
-				if _, err := f.judged(token, tokenTypeAccessToken); asError(err).Code != InvalidRequest {
+				if _, err := f.judged(token, tokenTypeAccessToken); oauth.AsError(err).Code != oauth.InvalidRequest {
 					t.Errorf("got %v", err)
 				}
 			}
@@ -513,14 +514,14 @@ func TestTrustedIssuerValidate(t *testing.T) {
 		"empty party":         func(c *Config) { c.TrustedIssuers[0].AuthorizedParties = []string{""} },
 		"prefix with a break": func(c *Config) { s := "a\n"; c.TrustedIssuers[0].SubjectPrefix = &s },
 		"prefix too long":     func(c *Config) { c.TrustedIssuers[0].SubjectPrefix = &long },
-		"unknown scope":       func(c *Config) { c.TrustedIssuers[0].Scope = Scope{"everything"} },
+		"unknown scope":       func(c *Config) { c.TrustedIssuers[0].Scope = oauth.Scope{"everything"} },
 		"nine to ask": func(c *Config) {
 			for n := range 9 {
 				c.TrustedIssuers = append(c.TrustedIssuers, TrustedIssuer{Issuer: fmt.Sprintf("https://idp%d.test", n), Userinfo: true})
 			}
 		},
 	} {
-		config := Config{URL: fixtureURL, Scopes: []ScopeConfig{{Name: "read"}}, TrustedIssuers: []TrustedIssuer{{Issuer: "https://idp.test/", Scope: Scope{"read"}}}}
+		config := Config{URL: fixtureURL, Scopes: []ScopeConfig{{Name: "read"}}, TrustedIssuers: []TrustedIssuer{{Issuer: "https://idp.test/", Scope: oauth.Scope{"read"}}}}
 		if err := config.Validate(); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -19,18 +20,18 @@ type userinfoResponse struct {
 func (i *Issuer) serveUserinfo(w http.ResponseWriter, r *http.Request) {
 	response, err := i.userinfo(w, r)
 	if err != nil {
-		e := asError(err)
-		if e.Code == InvalidToken || e.Code == InsufficientScope || e.Code == InvalidRequest {
-			challenge := introspect.Challenge{Realm: i.config.URL, Scope: scopeOpenID, Error: string(e.Code), ErrorDescription: e.Description}
+		e := oauth.AsError(err)
+		if e.Code == oauth.InvalidToken || e.Code == oauth.InsufficientScope || e.Code == oauth.InvalidRequest {
+			challenge := introspect.Challenge{Realm: i.config.URL, Scope: oauth.ScopeOpenID, Error: string(e.Code), ErrorDescription: e.Description}
 			if errors.Is(err, introspect.ErrNoToken) {
 				challenge.Error, challenge.ErrorDescription = "", ""
 			}
 			w.Header().Set("WWW-Authenticate", challenge.String())
 		}
-		i.writeError(w, r, e)
+		i.refusals.Write(w, r, e)
 		return
 	}
-	writeJSON(w, http.StatusOK, response)
+	oauth.WriteJSON(w, http.StatusOK, response)
 }
 
 func (i *Issuer) userinfo(w http.ResponseWriter, r *http.Request) (*userinfoResponse, error) {
@@ -42,18 +43,18 @@ func (i *Issuer) userinfo(w http.ResponseWriter, r *http.Request) (*userinfoResp
 	var inactive *introspect.InactiveError
 	switch {
 	case errors.As(err, &inactive):
-		return nil, refuse(InvalidToken, "%s", inactive.Reason).because(err)
+		return nil, oauth.Refuse(oauth.InvalidToken, "%s", inactive.Reason).Because(err)
 	case err != nil:
-		return nil, refuse(TemporarilyUnavailable, "the token cannot be judged now").because(err)
+		return nil, oauth.Refuse(oauth.TemporarilyUnavailable, "the token cannot be judged now").Because(err)
 	case !facts.HasAudience(i.config.URL):
-		return nil, refuse(InvalidToken, "the token is not for this endpoint; ask for the scope openid when a person signs in")
-	case !facts.HasScope(scopeOpenID):
-		return nil, refuse(InsufficientScope, "the token lacks the scope openid")
+		return nil, oauth.Refuse(oauth.InvalidToken, "the token is not for this endpoint; ask for the scope openid when a person signs in")
+	case !facts.HasScope(oauth.ScopeOpenID):
+		return nil, oauth.Refuse(oauth.InsufficientScope, "the token lacks the scope openid")
 	}
 	user, err := i.realm.users.Get(r.Context(), facts.Subject)
 	switch {
 	case errors.Is(err, storage.ErrNotFound), err == nil && user.Disabled:
-		return nil, refuse(InvalidToken, "the account is gone or disabled")
+		return nil, oauth.Refuse(oauth.InvalidToken, "the account is gone or disabled")
 	case err != nil:
 		return nil, err
 	}
@@ -66,21 +67,21 @@ func (i *Issuer) userinfoToken(w http.ResponseWriter, r *http.Request) (string, 
 	token, err := introspect.FromHeader(r.Header, true)
 	inBody := ""
 	if r.Method == http.MethodPost && r.Header.Get("Content-Type") != "" && r.ContentLength != 0 {
-		f, err := readForm(w, r)
+		f, err := oauth.ReadForm(w, r)
 		if err != nil {
 			return "", err
 		}
-		inBody = f.get("access_token")
+		inBody = f.Get("access_token")
 	}
 	switch {
 	case err == nil && inBody != "":
-		return "", refuse(InvalidRequest, "the request has two tokens; use the Authorization header alone")
+		return "", oauth.Refuse(oauth.InvalidRequest, "the request has two tokens; use the Authorization header alone")
 	case err == nil:
 		return token, nil
 	case errors.Is(err, introspect.ErrNoToken) && inBody != "":
 		return inBody, nil
 	case errors.Is(err, introspect.ErrMalformedRequest):
-		return "", refuse(InvalidRequest, "there is more than one Authorization header")
+		return "", oauth.Refuse(oauth.InvalidRequest, "there is more than one Authorization header")
 	}
-	return "", refuse(InvalidToken, "send the access token as Authorization: Bearer").because(err)
+	return "", oauth.Refuse(oauth.InvalidToken, "send the access token as Authorization: Bearer").Because(err)
 }

@@ -2,9 +2,10 @@ package issuer
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -22,14 +23,14 @@ func (i *Issuer) serveWelcome(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := pages.Welcome{
 		Issuer: i.config.URL, Endpoints: i.publicEndpoints(), Fresh: fresh, LanguageURL: i.path("/"),
-		ClientCredentials: hasGrant("client_credentials"),
-		TokenExchange:     hasGrant(grantTypeTokenExchange),
+		ClientCredentials: hasGrant(oauth.GrantClientCredentials),
+		TokenExchange:     hasGrant(oauth.GrantTokenExchange),
 		Resource:          i.exampleResource(),
 	}
 	if i.peopleSignIn() {
-		page.AuthorizationCode = hasGrant(grantTypeAuthorizationCode)
-		page.DeviceCode = hasGrant(grantTypeDeviceCode)
-		page.RefreshToken = hasGrant(grantTypeRefreshToken)
+		page.AuthorizationCode = hasGrant(oauth.GrantAuthorizationCode)
+		page.DeviceCode = hasGrant(oauth.GrantDeviceCode)
+		page.RefreshToken = hasGrant(oauth.GrantRefreshToken)
 		page.AccountURL = i.path("/account")
 	}
 	for _, name := range i.config.scopeNames() {
@@ -86,7 +87,7 @@ func (i *Issuer) publicEndpoints() pages.Endpoints {
 // exampleResource is an API that the examples ask for: the default one, or the
 // first that is protected; empty if there is none.
 func (i *Issuer) exampleResource() string {
-	if fallback := i.defaultResource(); fallback != "" {
+	if fallback := i.resources.Fallback(); fallback != "" {
 		return fallback
 	}
 	if all := i.config.Resources(); len(all) > 0 {
@@ -100,12 +101,10 @@ func (i *Issuer) isFresh(ctx context.Context) (bool, error) {
 	if len(i.declared) > 0 {
 		return false, nil
 	}
-	found := errors.New("a client")
-	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
-		return tx.List(kindClient, clientKey(i.config.URL, ""), func(string, []byte) error { return found })
+	found := false
+	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		found, err = clients.Any(tx, i.config.URL)
+		return err
 	})
-	if err == found {
-		return false, nil
-	}
-	return err == nil, err
+	return err == nil && !found, err
 }

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -160,7 +162,7 @@ func (w *welcomed) resource(code map[string]string, token, subject string) {
 	}
 }
 
-func (w *welcomed) addWelcomed(metadata ClientMetadata) (id, secret string) {
+func (w *welcomed) addWelcomed(metadata clients.Metadata) (id, secret string) {
 	w.t.Helper()
 	metadata.Scope = append(metadata.Scope, "orders:read", "it's`odd`$(x)")
 	client, secret, err := w.AddClient(w.t.Context(), metadata)
@@ -172,7 +174,7 @@ func (w *welcomed) addWelcomed(metadata ClientMetadata) (id, secret string) {
 
 func (w *welcomed) runClientCredentials(code map[string]string) {
 	w.t.Helper()
-	id, secret := w.addWelcomed(ClientMetadata{GrantTypes: []string{"client_credentials"}})
+	id, secret := w.addWelcomed(clients.Metadata{GrantTypes: []string{"client_credentials"}})
 	answer := w.answer(w.run(w.with(code["client-credentials-1"], "YOUR_CLIENT_ID", id, "YOUR_CLIENT_SECRET", secret)))
 	if answer["token_type"] != "Bearer" || answer["scope"] != "orders:read it's`odd`$(x)" {
 		w.t.Errorf("client credentials: %v", answer)
@@ -183,14 +185,14 @@ func (w *welcomed) runClientCredentials(code map[string]string) {
 // signedInClient is a public client for people.
 func (w *welcomed) signedInClient(grantTypes ...string) string {
 	w.t.Helper()
-	id, _ := w.addWelcomed(ClientMetadata{Type: Public, GrantTypes: append(grantTypes, grantTypeRefreshToken),
-		RedirectURIs: []string{"https://app.example.com/callback"}, Scope: Scope{scopeOpenID, scopeOfflineAccess}})
+	id, _ := w.addWelcomed(clients.Metadata{Type: clients.Public, GrantTypes: append(grantTypes, oauth.GrantRefreshToken),
+		RedirectURIs: []string{"https://app.example.com/callback"}, Scope: oauth.Scope{oauth.ScopeOpenID, oauth.ScopeOfflineAccess}})
 	return id
 }
 
 func (w *welcomed) runAuthorizationCode(code map[string]string, v *visitor) (refresh [2]string) {
 	w.t.Helper()
-	id := w.signedInClient(grantTypeAuthorizationCode)
+	id := w.signedInClient(oauth.GrantAuthorizationCode)
 	first := w.with(code["authorization-code-1"], "YOUR_CLIENT_ID", id)
 	printed := w.run(first, code["authorization-code-2"], `echo "$CODE_VERIFIER" "$STATE"`)
 	address, rest, _ := strings.Cut(strings.TrimSpace(printed), "\n")
@@ -223,7 +225,7 @@ func (w *welcomed) runRefreshToken(code map[string]string, refresh [2]string) {
 
 func (w *welcomed) runDeviceCode(code map[string]string, v *visitor) {
 	w.t.Helper()
-	id := w.signedInClient(grantTypeDeviceCode)
+	id := w.signedInClient(oauth.GrantDeviceCode)
 	first := w.with(code["device-code-1"], "YOUR_CLIENT_ID", id)
 	answer := w.answer(w.run(first))
 
@@ -289,7 +291,7 @@ func TestWelcomeStandsAtTheURL(t *testing.T) {
 			for _, method := range []string{"GET", "HEAD"} {
 				f.visitor().get(path, withMethod(method)).expectStatus(200, method)
 			}
-			expect(t, f.post(path, "x=y"), 405, InvalidRequest)
+			expect(t, f.post(path, "x=y"), 405, oauth.InvalidRequest)
 		}
 		for _, path := range []string{base + "//", base + "/index.html", base + "/x", "/other"} {
 			if f.Serves(path) {

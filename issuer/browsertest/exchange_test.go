@@ -20,6 +20,8 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 const (
@@ -80,8 +82,8 @@ func TestExchangeOfNodeOIDCProvider(t *testing.T) {
 // exchange adds a client that exchanges the token, with its own as the actor's, and returns what the new one says.
 func (a *authServer) exchange(t *testing.T, subjectToken, tokenType string) *introspect.Token {
 	t.Helper()
-	client, secret, err := a.AddClient(t.Context(), issuer.ClientMetadata{
-		Name: "Agent", Type: issuer.Confidential, GrantTypes: []string{"client_credentials", tokenExchange}, Scope: issuer.Scope{"read"},
+	client, secret, err := a.AddClient(t.Context(), clients.Metadata{
+		Name: "Agent", Type: clients.Confidential, GrantTypes: []string{"client_credentials", tokenExchange}, Scope: oauth.Scope{"read"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/bolt"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -95,10 +97,10 @@ func newAuthServer(t testing.TB, s *site, changes ...func(*issuer.Config)) *auth
 // addClient registers a confidential client.
 func (a *authServer) addClient(redirectURI string, logoutURIs ...string) (id, secret string) {
 	a.t.Helper()
-	client, secret, err := a.AddClient(a.t.Context(), issuer.ClientMetadata{
-		Name: clientName, Type: issuer.Confidential, GrantTypes: []string{"authorization_code", "refresh_token"},
+	client, secret, err := a.AddClient(a.t.Context(), clients.Metadata{
+		Name: clientName, Type: clients.Confidential, GrantTypes: []string{"authorization_code", "refresh_token"},
 		RedirectURIs: []string{redirectURI}, PostLogoutRedirectURIs: logoutURIs,
-		Scope: issuer.Scope{"openid", "profile", "email", "offline_access", "read", "write"},
+		Scope: oauth.Scope{"openid", "profile", "email", "offline_access", "read", "write"},
 	})
 	if err != nil {
 		a.t.Fatal(err)

@@ -1,4 +1,4 @@
-package issuer
+package clients
 
 import (
 	"errors"
@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// validateRedirectURI says whether a client may be registered with the URI:
+// ValidateRedirectURI says whether a client may be registered with the URI:
 // absolute, without fragment, wildcard or credentials (RFC 6749 §3.1.2); https,
 // or http on a loopback host (RFC 8252 §7.3), or a private-use scheme that is a
 // reversed domain name (RFC 8252 §7.1).
-func validateRedirectURI(uri string) error {
+func ValidateRedirectURI(uri string) error {
 	u, err := url.Parse(uri)
 	switch {
 	case err != nil:
@@ -29,7 +29,7 @@ func validateRedirectURI(uri string) error {
 	case u.Scheme == "https":
 		return requireHost(u, uri)
 	case u.Scheme == "http":
-		if !isLoopback(u.Hostname()) {
+		if !IsLoopback(u.Hostname()) {
 			return fmt.Errorf("redirect URI %q: http would show codes to the network; use https (http is for loopback hosts, RFC 8252 section 7.3)", uri)
 		}
 		return requireHost(u, uri)
@@ -51,21 +51,21 @@ func requireHost(u *url.URL, uri string) error {
 
 var errRedirectURI = errors.New("the redirect URI is not registered")
 
-// provenRedirectURI returns where the answer to an authorization request may go:
+// ProvenRedirectURI returns where the answer to an authorization request may go:
 // the URI of the request if it is registered, character for character (RFC 9700
 // §2.1), or the only registered one if the request has none. OpenID Connect
 // requests must have one (OpenID Connect Core §3.1.2.1).
-func provenRedirectURI(client *Client, requested string, openID bool) (string, error) {
+func (c *Client) ProvenRedirectURI(requested string, openID bool) (string, error) {
 	if requested == "" {
-		if openID || len(client.RedirectURIs) != 1 {
+		if openID || len(c.RedirectURIs) != 1 {
 			return "", errRedirectURI
 		}
-		return client.RedirectURIs[0], nil
+		return c.RedirectURIs[0], nil
 	}
-	if slices.Contains(client.RedirectURIs, requested) {
+	if slices.Contains(c.RedirectURIs, requested) {
 		return requested, nil
 	}
-	for _, registered := range client.RedirectURIs {
+	for _, registered := range c.RedirectURIs {
 		if sameButLoopbackPort(registered, requested) {
 			return requested, nil
 		}
@@ -122,15 +122,15 @@ func canonicalPort(port string) bool {
 	return err == nil && number != 0 && port == strconv.FormatUint(number, 10)
 }
 
-// loopbackOrPrivate tells whether any program on the person's machine could
+// LoopbackOrPrivate tells whether any program on the person's machine could
 // receive what is sent to the URI.
-func loopbackOrPrivate(uri string) bool {
+func LoopbackOrPrivate(uri string) bool {
 	u, err := url.Parse(uri)
 	return err != nil || u.Scheme != "https"
 }
 
-// redirectHost is what a person may know a redirect URI by.
-func redirectHost(uri string) string {
+// RedirectHost is what a person may know a redirect URI by.
+func RedirectHost(uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil || u.Host == "" {
 		return ""
@@ -143,4 +143,13 @@ func redirectHost(uri string) string {
 		return u.Host
 	}
 	return host
+}
+
+// IsLoopback: a host that never leaves the machine.
+func IsLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
 }

@@ -1,4 +1,4 @@
-package issuer
+package oauth
 
 import (
 	"errors"
@@ -21,42 +21,42 @@ const (
 // 8707 §2), audience (RFC 8693 §2.1). Every other one must not (RFC 6749 §3.2).
 var repeatable = map[string]bool{"resource": true, "audience": true}
 
-// form holds the parameters of a request. A parameter without a value counts as
+// Form holds the parameters of a request. A parameter without a value counts as
 // left out (RFC 6749 §3.2), unknown ones are ignored.
-type form url.Values
+type Form url.Values
 
-// get returns the parameter, or "" if it was left out.
-func (f form) get(name string) string {
+// Get returns the parameter, or "" if it was left out.
+func (f Form) Get(name string) string {
 	if values := f[name]; len(values) > 0 {
 		return values[0]
 	}
 	return ""
 }
 
-// all returns every value of a repeatable parameter.
-func (f form) all(name string) []string { return f[name] }
+// All returns every value of a repeatable parameter.
+func (f Form) All(name string) []string { return f[name] }
 
-// readForm reads the parameters of a POST from its body, and only from there:
+// ReadForm reads the parameters of a POST from its body, and only from there:
 // what stands in a URL ends in logs and histories (RFC 6749 §2.3.1).
-func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
-	return readFormWith(w, r, repeatable)
+func ReadForm(w http.ResponseWriter, r *http.Request) (Form, error) {
+	return ReadFormWith(w, r, repeatable)
 }
 
-// readFormWith is readForm with other parameters that may occur more than once:
+// ReadFormWith is ReadForm with other parameters that may occur more than once:
 // checkboxes of our own pages do.
-func readFormWith(w http.ResponseWriter, r *http.Request, repeatable map[string]bool) (form, error) {
-	if err := checkMediaType(r.Header, "application/x-www-form-urlencoded"); err != nil {
+func ReadFormWith(w http.ResponseWriter, r *http.Request, repeatable map[string]bool) (Form, error) {
+	if err := CheckMediaType(r.Header, "application/x-www-form-urlencoded"); err != nil {
 		return nil, err
 	}
-	body, err := readBody(w, r)
+	body, err := ReadBody(w, r)
 	if err != nil {
 		return nil, err
 	}
 	return parseFormWith(string(body), repeatable)
 }
 
-// readBody reads a body of a bounded size in a bounded time.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// ReadBody reads a body of a bounded size in a bounded time.
+func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	// A client that sends a byte now and then must not hold a goroutine for
 	// ever. Not every writer has a deadline to set (a test recorder does not).
 	control := http.NewResponseController(w)
@@ -67,22 +67,18 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		e := refuse(InvalidRequest, "the body is larger than %d bytes", maxFormBytes)
-		e.status = http.StatusRequestEntityTooLarge
-		return nil, e
+		return nil, Refuse(InvalidRequest, "the body is larger than %d bytes", maxFormBytes).WithStatus(http.StatusRequestEntityTooLarge)
 	case err != nil:
-		return nil, refuse(InvalidRequest, "the body could not be read").because(err)
+		return nil, Refuse(InvalidRequest, "the body could not be read").Because(err)
 	}
 	return body, nil
 }
 
-// checkMediaType demands a body of that media type, as it is: RFC 6749's
+// CheckMediaType demands a body of that media type, as it is: RFC 6749's
 // application/x-www-form-urlencoded, or RFC 7591's application/json.
-func checkMediaType(header http.Header, want string) error {
+func CheckMediaType(header http.Header, want string) error {
 	unsupported := func(what string) error {
-		e := refuse(InvalidRequest, "%s; send %s in UTF-8, without a content encoding", what, want)
-		e.status = http.StatusUnsupportedMediaType
-		return e
+		return Refuse(InvalidRequest, "%s; send %s in UTF-8, without a content encoding", what, want).WithStatus(http.StatusUnsupportedMediaType)
 	}
 	if types := header.Values("Content-Type"); len(types) != 1 {
 		return unsupported("one Content-Type header is required")
@@ -100,24 +96,24 @@ func checkMediaType(header http.Header, want string) error {
 	return nil
 }
 
-// parseForm decodes and checks parameters; it is also the parser of the query
+// ParseForm decodes and checks parameters; it is also the parser of the query
 // of an authorization request.
 //
 // A line break after an ampersand is forgiven: it has no meaning there, and the
 // examples of some documentations, pasted as they stand, have it.
-func parseForm(encoded string) (form, error) { return parseFormWith(encoded, repeatable) }
+func ParseForm(encoded string) (Form, error) { return parseFormWith(encoded, repeatable) }
 
-func parseFormWith(encoded string, repeatable map[string]bool) (form, error) {
+func parseFormWith(encoded string, repeatable map[string]bool) (Form, error) {
 	values, err := url.ParseQuery(lineBreaks.Replace(encoded))
 	if err != nil {
-		return nil, refuse(InvalidRequest, "the parameters are not well-formed application/x-www-form-urlencoded").because(err)
+		return nil, Refuse(InvalidRequest, "the parameters are not well-formed application/x-www-form-urlencoded").Because(err)
 	}
 	for name, all := range values {
 		if len(all) > 1 && !repeatable[name] {
 			if !isToken(name) {
 				name = "a parameter"
 			}
-			return nil, refuse(InvalidRequest, "%s must not be repeated", name)
+			return nil, Refuse(InvalidRequest, "%s must not be repeated", name)
 		}
 		given := all[:0]
 		for _, value := range all {
@@ -131,7 +127,7 @@ func parseFormWith(encoded string, repeatable map[string]bool) (form, error) {
 		}
 		values[name] = given
 	}
-	return form(values), nil
+	return Form(values), nil
 }
 
 var lineBreaks = strings.NewReplacer("&\r\n", "&", "&\n", "&")

@@ -1,4 +1,7 @@
-package issuer
+// Package seal protects what the issuer gives out and gets back without keeping
+// it: unfinished business in forms and addresses, device codes, the tokens of
+// forms.
+package seal
 
 import (
 	"context"
@@ -22,17 +25,17 @@ import (
 // kindSecret is the storage kind of the issuer's own symmetric secret.
 const kindSecret = "secret"
 
-// sealer protects what the issuer gives to a browser and gets back: nothing an
+// Sealer protects what the issuer gives to a browser and gets back: nothing an
 // anonymous visitor does is a write, so what is known of an unfinished sign-in
 // travels in its forms.
-type sealer struct {
+type Sealer struct {
 	box       cipher.AEAD
 	csrf      []byte
 	successor []byte
 }
 
-// openSealer loads the issuer's secret, making it the first time.
-func openSealer(ctx context.Context, store storage.Storage, issuer string) (*sealer, error) {
+// Open loads the issuer's secret, making it the first time.
+func Open(ctx context.Context, store storage.Storage, issuer string) (*Sealer, error) {
 	var secret []byte
 	load := func(tx storage.Tx) (err error) {
 		secret, err = tx.Get(kindSecret, issuer)
@@ -55,7 +58,7 @@ func openSealer(ctx context.Context, store storage.Storage, issuer string) (*sea
 	return newSealer(secret)
 }
 
-func newSealer(secret []byte) (*sealer, error) {
+func newSealer(secret []byte) (*Sealer, error) {
 	derive := func(purpose string) ([]byte, error) { return hkdf.Key(sha256.New, secret, nil, purpose, 32) }
 	seal, err1 := derive("seal")
 	csrf, err2 := derive("csrf")
@@ -71,11 +74,11 @@ func newSealer(secret []byte) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sealer{box: box, csrf: csrf, successor: successor}, nil
+	return &Sealer{box: box, csrf: csrf, successor: successor}, nil
 }
 
-// seal encrypts and authenticates v for one purpose.
-func (s *sealer) seal(purpose string, v any) (string, error) {
+// Seal encrypts and authenticates v for one purpose.
+func (s *Sealer) Seal(purpose string, v any) (string, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {
 		return "", err
@@ -86,8 +89,8 @@ func (s *sealer) seal(purpose string, v any) (string, error) {
 // errUnsealable: the text was not sealed here for that purpose.
 var errUnsealable = errors.New("not sealed by this issuer for this purpose")
 
-// unseal is the reverse of seal.
-func (s *sealer) unseal(purpose, text string, v any) error {
+// Unseal is the reverse of seal.
+func (s *Sealer) Unseal(purpose, text string, v any) error {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
 		return errUnsealable
@@ -99,16 +102,16 @@ func (s *sealer) unseal(purpose, text string, v any) error {
 	return json.Unmarshal(plain, v)
 }
 
-// csrfToken is the token of one form, for one browser and one session.
-func (s *sealer) csrfToken(form, browser, session string) string {
+// CsrfToken is the token of one form, for one browser and one session.
+func (s *Sealer) CsrfToken(form, browser, session string) string {
 	return macText(s.csrf, form, browser, session)
 }
 
-// successorOf is the refresh token that follows another one made in the same or
+// SuccessorOf is the refresh token that follows another one made in the same or
 // an earlier hour. Whoever has both this secret and the earlier token can compute
 // it again: that is how a repeated request gets the same answer though only
 // hashes are stored. The hour is that of the earlier token's first use.
-func (s *sealer) successorOf(refreshToken string, used time.Time) string {
+func (s *Sealer) SuccessorOf(refreshToken string, used time.Time) string {
 	mac := hmac.New(sha256.New, s.successor)
 	mac.Write([]byte(refreshToken))
 	return record.HandleOf(used, mac.Sum(nil)) // of its 256 bits, 240

@@ -1,4 +1,5 @@
-package issuer
+// Package limit holds down what one address may do, however often it asks.
+package limit
 
 import (
 	"net/netip"
@@ -6,10 +7,10 @@ import (
 	"time"
 )
 
-// limiter counts, by address and in memory, what may happen only so often. An
+// Limiter counts, by address and in memory, what may happen only so often. An
 // address has a budget of free events that refills by one every refill. IPv6
 // addresses count by their /64, which is what one customer has.
-type limiter struct {
+type Limiter struct {
 	free   int
 	refill time.Duration
 
@@ -28,16 +29,16 @@ type spending struct{ until time.Time }
 // that owe nothing are forgotten, and if that is not enough, nobody new passes.
 const maxLimited = 100_000
 
-func newLimiter(free int, refill time.Duration) *limiter {
-	return &limiter{free: free, refill: refill, spent: make(map[string]spending)}
+func New(free int, refill time.Duration) *Limiter {
+	return &Limiter{free: free, refill: refill, spent: make(map[string]spending)}
 }
 
 // wait is how long the address has to wait until it may try; zero if it may now.
-func (l *limiter) wait(address string) time.Duration {
+func (l *Limiter) wait(address string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	s, known := l.spent[limitedBy(address)]
+	s, known := l.spent[Source(address)]
 	if !known {
 		if len(l.spent) >= maxLimited {
 			l.prune(now)
@@ -51,11 +52,11 @@ func (l *limiter) wait(address string) time.Duration {
 }
 
 // count takes one event from the budget of the address.
-func (l *limiter) count(address string) {
+func (l *Limiter) count(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	by := limitedBy(address)
+	by := Source(address)
 	s := l.spent[by]
 	if s.until.Before(now) {
 		s.until = now
@@ -64,9 +65,9 @@ func (l *limiter) count(address string) {
 	l.spent[by] = s
 }
 
-// take takes one event from the budget of the address, if there is one left:
+// Take takes one event from the budget of the address, if there is one left:
 // wait is zero. Else it takes nothing, and wait is how long until there is.
-func (l *limiter) take(address string) (wait time.Duration) {
+func (l *Limiter) Take(address string) (wait time.Duration) {
 	l.taking.Lock()
 	defer l.taking.Unlock()
 	if wait = l.wait(address); wait == 0 {
@@ -75,11 +76,11 @@ func (l *limiter) take(address string) (wait time.Duration) {
 	return wait
 }
 
-// giveBack returns the event that was taken last to the budget of the address.
-func (l *limiter) giveBack(address string) {
+// GiveBack returns the event that was taken last to the budget of the address.
+func (l *Limiter) GiveBack(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	by := limitedBy(address)
+	by := Source(address)
 	if s, ok := l.spent[by]; ok {
 		s.until = s.until.Add(-l.refill)
 		l.spent[by] = s
@@ -87,7 +88,7 @@ func (l *limiter) giveBack(address string) {
 }
 
 // prune forgets budgets that are whole again. It holds the lock.
-func (l *limiter) prune(now time.Time) {
+func (l *Limiter) prune(now time.Time) {
 	if now.Sub(l.pruned) < l.refill {
 		return
 	}
@@ -99,8 +100,8 @@ func (l *limiter) prune(now time.Time) {
 	}
 }
 
-// limitedBy is what an address is counted as.
-func limitedBy(address string) string {
+// Source is what an address is counted as.
+func Source(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil || !ip.Is6() || ip.Is4In6() {
 		return address

@@ -1,4 +1,4 @@
-package issuer
+package clients
 
 import (
 	"crypto/sha256"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -24,9 +25,9 @@ const (
 	Public       = "public"
 )
 
-// ClientMetadata is what is said about a client when it is registered. The JSON
+// Metadata is what is said about a client when it is registered. The JSON
 // names are those of RFC 7591 §2 where it has one.
-type ClientMetadata struct {
+type Metadata struct {
 	ID   string `json:"client_id"`
 	Name string `json:"client_name,omitempty"`
 
@@ -44,7 +45,7 @@ type ClientMetadata struct {
 
 	// Scope is all the client may be granted, and what it is granted when it
 	// does not ask for anything in particular.
-	Scope Scope `json:"scope,omitempty"`
+	Scope oauth.Scope `json:"scope,omitempty"`
 
 	// Resources the client may have tokens for; when empty, those that the
 	// issuer protects.
@@ -73,19 +74,19 @@ type ClientMetadata struct {
 // Client is a registered client. Those declared in the configuration are
 // read-only at run time; the others are records of the storage.
 type Client struct {
-	ClientMetadata
-	Created  time.Time      `json:"created,omitzero"`
-	Secrets  []ClientSecret `json:"secrets,omitempty"`
-	Declared bool           `json:"-"`
+	Metadata
+	Created  time.Time `json:"created,omitzero"`
+	Secrets  []Secret  `json:"secrets,omitempty"`
+	Declared bool      `json:"-"`
 
 	// Registration is set if the client registered itself.
 	Registration *Registration `json:"registration,omitempty"`
 }
 
-// ClientSecret is a secret as it is kept: a hash. A secret made here has 256
+// Secret is a secret as it is kept: a hash. A secret made here has 256
 // random bits, which no one can search, so one round of SHA-256 protects it and
 // costs next to nothing; a slow hash would only help someone who floods /token.
-type ClientSecret struct {
+type Secret struct {
 	Hash    SecretHash `json:"hash"`
 	Created time.Time  `json:"created,omitzero"`
 	// Expires is set on rotation, so that both secrets work for a while; zero
@@ -119,8 +120,8 @@ func (h *SecretHash) UnmarshalText(text []byte) error {
 // NewSecret makes a client secret of 256 random bits.
 func NewSecret() string { return record.RandomText(32) }
 
-// hasSecret compares in constant time with each secret in force.
-func (c *Client) hasSecret(secret string, now time.Time) bool {
+// HasSecret compares in constant time with each secret in force.
+func (c *Client) HasSecret(secret string, now time.Time) bool {
 	given, found := HashSecret(secret), 0
 	for _, s := range c.Secrets {
 		inForce := 0
@@ -132,79 +133,78 @@ func (c *Client) hasSecret(secret string, now time.Time) bool {
 	return found == 1
 }
 
-// MayUse tells whether the client is registered for a grant type.
-func (c *Client) MayUse(grantType string) bool { return c.mayUse(grantType) }
+// DisplayName is what people know a client by.
+func (m *Metadata) DisplayName() string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return m.ID
+}
 
-func (m *ClientMetadata) mayUse(grantType string) bool {
+// MayUse tells whether the client is registered for a grant type.
+func (m *Metadata) MayUse(grantType string) bool {
 	return slices.Contains(m.GrantTypes, grantType)
 }
 
-// validate holds metadata against what this issuer can do, so that a mistake is
-// seen when it is made and not by the client's first user. Short names of grant
-// types become the full ones.
-func (m *ClientMetadata) validate(config *Config) error {
-	if err := validateClientID(m.ID); err != nil {
+// Validate holds metadata against what an issuer with these scopes can do, so that
+// a mistake is seen when it is made and not by the client's first user. Short names
+// of grant types become the full ones.
+func (m *Metadata) Validate(scopes oauth.Scope) error {
+	if err := ValidateID(m.ID); err != nil {
 		return err
 	}
 	if m.Type != Confidential && m.Type != Public {
 		return fmt.Errorf("client type %q: want %q or %q", m.Type, Confidential, Public)
 	}
 	for n, name := range m.GrantTypes {
-		if full, ok := shortGrantTypes[name]; ok {
-			name, m.GrantTypes[n] = full, full
+		name = oauth.FullGrantType(name)
+		m.GrantTypes[n] = name
+		if !oauth.IsGrantType(name) {
+			return fmt.Errorf("grant type %q: want one of %s", name, strings.Join(oauth.GrantTypes(), ", "))
 		}
-		grant, ok := grants[name]
-		if !ok {
-			return fmt.Errorf("grant type %q: want one of %s", name, strings.Join(GrantTypes(), ", "))
-		}
-		if grant.confidentialOnly && m.Type == Public {
+		if oauth.ConfidentialOnly(name) && m.Type == Public {
 			return fmt.Errorf("grant type %q is not for public clients: it rests on the client's secret alone", name)
 		}
 	}
 	for _, token := range m.Scope {
-		if !config.hasScope(token) {
-			return fmt.Errorf("scope %q is not declared by the issuer, which has: %s", token, config.scopeNames())
+		if !scopes.Has(token) {
+			return fmt.Errorf("scope %q is not declared by the issuer, which has: %s", token, scopes)
 		}
 	}
 	if err := m.validateRedirects(); err != nil {
 		return err
 	}
 	for _, resource := range m.Resources {
-		if err := validateResource(resource); err != nil {
+		if err := ValidateResource(resource); err != nil {
 			return fmt.Errorf("resource %q: want an absolute URI without fragment", resource)
 		}
 	}
 	return nil
 }
 
-// shortGrantTypes are what people may write for the names that are URNs.
-var shortGrantTypes = map[string]string{
-	"device_code": grantTypeDeviceCode, "token_exchange": grantTypeTokenExchange,
-}
-
 // validateRedirects: a client that people sign in for needs somewhere to be
 // answered, and each place must be a safe one.
-func (m *ClientMetadata) validateRedirects() error {
-	if m.mayUse(grantTypeAuthorizationCode) && len(m.RedirectURIs) == 0 {
+func (m *Metadata) validateRedirects() error {
+	if m.MayUse(oauth.GrantAuthorizationCode) && len(m.RedirectURIs) == 0 {
 		return errors.New("a client with the grant type authorization_code needs a redirect URI")
 	}
 	if m.PKCEOptional && m.Type == Public {
 		return errors.New("PKCE cannot be optional for a public client: nothing else protects its codes")
 	}
-	if m.RefreshTokenAlways && !m.mayUse(grantTypeRefreshToken) {
+	if m.RefreshTokenAlways && !m.MayUse(oauth.GrantRefreshToken) {
 		return errors.New("a client that always gets a refresh token needs the grant type refresh_token")
 	}
 	for _, uri := range slices.Concat(m.RedirectURIs, m.PostLogoutRedirectURIs) {
-		if err := validateRedirectURI(uri); err != nil {
+		if err := ValidateRedirectURI(uri); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// validateClientID allows what survives every place an id stands in: forms,
+// ValidateID allows what survives every place an id stands in: forms,
 // Basic credentials, URLs, logs, file names.
-func validateClientID(id string) error {
+func ValidateID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= 0x20 || c >= 0x7f || strings.IndexByte(`"\<>&'%:/?#`+"`", c) >= 0 {
 			return fmt.Errorf("client id %q: use letters, digits and - . _ ~ @ +", id)
@@ -219,15 +219,15 @@ func validateClientID(id string) error {
 // clientKey puts the clients of one issuer under one prefix.
 func clientKey(issuer, id string) string { return issuer + " " + id }
 
-func getClient(tx storage.Tx, issuer, id string) (*Client, error) {
+func Get(tx storage.Tx, issuer, id string) (*Client, error) {
 	value, err := tx.Get(kindClient, clientKey(issuer, id))
 	if err != nil {
 		return nil, err
 	}
-	return decodeClient(value)
+	return Decode(value)
 }
 
-func decodeClient(value []byte) (*Client, error) {
+func Decode(value []byte) (*Client, error) {
 	client := new(Client)
 	if err := json.Unmarshal(value, client); err != nil {
 		return nil, fmt.Errorf("%w: client: %w", storage.ErrDamaged, err)
@@ -235,10 +235,55 @@ func decodeClient(value []byte) (*Client, error) {
 	return client, nil
 }
 
-func putClient(tx storage.Tx, issuer string, client *Client) error {
+func Put(tx storage.Tx, issuer string, client *Client) error {
 	value, err := json.Marshal(client)
 	if err != nil {
 		return err
 	}
 	return tx.Put(kindClient, clientKey(issuer, client.ID), value, client.expiry())
+}
+
+// Each calls visit with every client that is stored.
+func Each(tx storage.Tx, issuer string, visit func(*Client)) error {
+	return tx.List(kindClient, clientKey(issuer, ""), func(_ string, value []byte) error {
+		client, err := Decode(value)
+		if err == nil {
+			visit(client)
+		}
+		return err
+	})
+}
+
+// Any tells whether a client is stored, even a damaged one.
+func Any(tx storage.Tx, issuer string) (bool, error) {
+	found := errors.New("a client")
+	err := tx.List(kindClient, clientKey(issuer, ""), func(string, []byte) error { return found })
+	if err == found {
+		return true, nil
+	}
+	return false, err
+}
+
+// Delete deletes the records of a client.
+func Delete(tx storage.Tx, issuer, id string) error {
+	key := clientKey(issuer, id)
+	return errors.Join(tx.Delete(kindClient, key), tx.Delete(kindUnused, key))
+}
+
+// ReplaceSecrets gives the client one secret in place of all it has.
+func (c *Client) ReplaceSecrets() (secret string) {
+	secret = NewSecret()
+	c.Secrets = []Secret{{Hash: HashSecret(secret), Created: record.Now()}}
+	return secret
+}
+
+// SecretsInForce counts the secrets that work at now.
+func (c *Client) SecretsInForce(now time.Time) int {
+	n := 0
+	for _, s := range c.Secrets {
+		if s.Expires.IsZero() || now.Before(s.Expires) {
+			n++
+		}
+	}
+	return n
 }

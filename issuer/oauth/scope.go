@@ -1,4 +1,4 @@
-package issuer
+package oauth
 
 import (
 	"encoding/json"
@@ -13,15 +13,15 @@ type Scope []string
 // The scopes of OpenID Connect Core §5.4 and §11. Every issuer has them; they
 // are about people, so only grants that a person takes part in give them.
 const (
-	scopeOpenID        = "openid"
-	scopeProfile       = "profile"
-	scopeEmail         = "email"
-	scopePhone         = "phone"
-	scopeAddress       = "address"
-	scopeOfflineAccess = "offline_access"
+	ScopeOpenID        = "openid"
+	ScopeProfile       = "profile"
+	ScopeEmail         = "email"
+	ScopePhone         = "phone"
+	ScopeAddress       = "address"
+	ScopeOfflineAccess = "offline_access"
 )
 
-var personalScopes = Scope{scopeOpenID, scopeProfile, scopeEmail, scopePhone, scopeAddress, scopeOfflineAccess}
+var PersonalScopes = Scope{ScopeOpenID, ScopeProfile, ScopeEmail, ScopePhone, ScopeAddress, ScopeOfflineAccess}
 
 // ParseScope splits a scope parameter. Spaces at its ends and doubled ones are
 // forgiven, because clients send them. ok is false when a token has a character
@@ -31,7 +31,7 @@ func ParseScope(s string) (scope Scope, ok bool) {
 		if token == "" {
 			continue
 		}
-		if !validScopeToken(token) {
+		if !ValidScopeToken(token) {
 			return nil, false
 		}
 		if !slices.Contains(scope, token) {
@@ -41,8 +41,8 @@ func ParseScope(s string) (scope Scope, ok bool) {
 	return scope, true
 }
 
-// validScopeToken: 1*( %x21 / %x23-5B / %x5D-7E ).
-func validScopeToken(token string) bool {
+// ValidScopeToken: 1*( %x21 / %x23-5B / %x5D-7E ).
+func ValidScopeToken(token string) bool {
 	for _, c := range []byte(token) {
 		if c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
 			return false
@@ -100,26 +100,26 @@ func (s *Scope) UnmarshalJSON(data []byte) error {
 	}
 	scope, ok := ParseScope(text)
 	if !ok {
-		return errScopeSyntax
+		return ErrScopeSyntax
 	}
 	*s = scope
 	return nil
 }
 
-var errScopeSyntax = refuse(InvalidScope, "a scope has a character that RFC 6749 section 3.3 does not allow")
+var ErrScopeSyntax = Refuse(InvalidScope, "a scope has a character that RFC 6749 section 3.3 does not allow")
 
-// requestedScope is the scope of a request at the token endpoint: what was
+// RequestedScope is the scope of a request at the token endpoint: what was
 // asked for, which must be within allowed, or all of allowed if nothing was
 // (RFC 6749 §3.3).
-func requestedScope(parameter string, allowed Scope) (Scope, error) {
+func RequestedScope(parameter string, allowed Scope) (Scope, error) {
 	asked, ok := ParseScope(parameter)
 	switch {
 	case !ok:
-		return nil, errScopeSyntax
+		return nil, ErrScopeSyntax
 	case len(asked) == 0:
 		return allowed, nil
 	case !allowed.Contains(asked):
-		return nil, refuse(InvalidScope, "the scope asked for is not within what this client may have: %s", allowed)
+		return nil, Refuse(InvalidScope, "the scope asked for is not within what this client may have: %s", allowed)
 	}
 	return asked, nil
 }
