@@ -1,7 +1,7 @@
 package caddymodule
 
 import (
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -70,7 +70,7 @@ func listAuthorizations(r *adminRequest) (any, error) { return authorizations(r,
 func authorizations(r *adminRequest, subject string) (any, error) {
 	all, err := r.issuer.Authorizations(r.Context(), subject)
 	if all == nil {
-		all = []*issuer.Authorization{}
+		all = []*ledger.Authorization{}
 	}
 	for _, a := range all {
 		a.Session = "" // means nothing outside of the storage

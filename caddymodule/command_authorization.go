@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 )
 
 // authorization is "caddy oauth authorization".
@@ -30,7 +30,7 @@ func (c *command) authorizationList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var all []issuer.Authorization
+			var all []ledger.Authorization
 			return c.print(cmd, answer, &all, func(w *tabwriter.Writer) {
 				fmt.Fprintln(w, "AUTHORIZATION_ID\tCLIENT_ID\tSUB\tSCOPE\tSINCE\tUNTIL")
 				for _, a := range all {

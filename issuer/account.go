@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
@@ -157,8 +158,8 @@ func sessionID(s *session) string {
 // Disconnect takes everything back that a person granted to a client: the
 // remembered consent, and all tokens at once.
 func (i *Issuer) Disconnect(ctx context.Context, subject, clientID string) error {
-	return i.endAuthorizations(ctx, subject,
-		func(a *Authorization) bool { return a.ClientID == clientID },
+	return i.realm.ledger.EndMatching(ctx, subject,
+		func(a *ledger.Authorization) bool { return a.ClientID == clientID },
 		func(tx storage.Tx) error { return tx.Delete(kindConsent, consentKey(i.config.URL, subject, clientID)) })
 }
 

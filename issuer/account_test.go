@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -112,7 +113,7 @@ func TestAccountDisconnect(t *testing.T) {
 	f.judge(others.AccessToken, true, "another application's")
 	v.authorize(authorization()).expectPage(pages.ActionAllow, "consent is asked anew")
 	all, err := f.Authorizations(t.Context(), alice.ID)
-	if err != nil || slices.ContainsFunc(all, func(a *Authorization) bool { return a.ClientID == "web" }) {
+	if err != nil || slices.ContainsFunc(all, func(a *ledger.Authorization) bool { return a.ClientID == "web" }) {
 		t.Errorf("authorizations %v, %v", all, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
@@ -108,13 +109,13 @@ func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction
 }
 
 // authorizationFor is what the code will stand for.
-func (i *Issuer) authorizationFor(q *authorizationRequest, s *session) Authorization {
+func (i *Issuer) authorizationFor(q *authorizationRequest, s *session) ledger.Authorization {
 	offline := q.scope.Has(oauth.ScopeOfflineAccess)
 	lifetime := i.config.AccessTokenLifetime
 	if offline || q.client.RefreshTokenAlways {
 		lifetime = max(lifetime, i.config.RefreshTokenLifetime)
 	}
-	return Authorization{
+	return ledger.Authorization{
 		ID: record.RandomText(16), ClientID: q.client.ID, Subject: s.Subject, Scope: q.scope, Audience: q.audience,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR, Nonce: q.nonce, Session: s.key, Offline: offline,
 		Created: record.Now(), Expiry: record.Now().Add(lifetime + codeLifetime),

@@ -107,8 +107,7 @@ func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 	if i.declared[id] != nil {
 		return ErrClientDeclared
 	}
-	var ended []revocation
-	err := i.revoke(ctx, i.revokeClient(id), func(tx storage.Tx) error {
+	return i.realm.ledger.EndClient(ctx, id, func(tx storage.Tx) error {
 		client, err := clients.Get(tx, i.config.URL, id)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) {
 			return err // a damaged record can still be removed
@@ -118,14 +117,8 @@ func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 				return err
 			}
 		}
-		var failed error
-		ended, failed = i.endAuthorizationsOfClient(tx, id)
-		return errors.Join(failed, clients.Delete(tx, i.config.URL, id))
+		return clients.Delete(tx, i.config.URL, id)
 	})
-	if err == nil {
-		i.enforce(ended...)
-	}
-	return err
 }
 
 // RotateSecret gives a client a new secret, which is returned this once. The

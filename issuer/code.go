@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -20,7 +21,7 @@ const codeLifetime = time.Minute
 // authorizationCode is what the answer to an authorization request stands for.
 // It is bound to the client, the redirect URI and the PKCE challenge.
 type authorizationCode struct {
-	Authorization Authorization `json:"authorization"` // as it will be, should the code be redeemed
+	Authorization ledger.Authorization `json:"authorization"` // as it will be, should the code be redeemed
 
 	RedirectURI   string `json:"redirect_uri"`
 	CodeChallenge string `json:"code_challenge,omitempty"`
@@ -41,7 +42,7 @@ func errCode(cause string) *oauth.Error {
 // for. It checks everything before it writes anything; a replay ends what the
 // first redemption gave. replayed is then the revocation to enforce, and refused
 // the answer: both are results of a transaction that must commit.
-func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorizationCode, replayed *revocation, refused, err error) {
+func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorizationCode, replayed *ledger.Revocation, refused, err error) {
 	key, ok := record.HandleKey(i.config.URL, r.Get("code"))
 	if !ok {
 		return nil, nil, errCode("not a code"), nil
@@ -57,10 +58,10 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 	switch {
 	case granted.ClientID != r.client.ID:
 		return nil, nil, errCode("given to client " + granted.ClientID), nil
-	case code.Redeemed && i.realm.revoked.has(revokedAuthorization, granted.ID):
+	case code.Redeemed && i.realm.ledger.HasEnded(granted.ID):
 		return nil, nil, errCode("replayed again"), nil // nothing is left to end
 	case code.Redeemed:
-		ended, err := i.endAuthorization(tx, granted)
+		ended, err := i.realm.ledger.End(tx, granted)
 		return nil, &ended, errCode("replayed"), err
 	case !time.Now().Before(code.Expiry):
 		return nil, nil, errCode("expired"), nil
@@ -77,7 +78,7 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 	if err := record.Put(tx, kindCode, key, code, granted.Expiry); err != nil {
 		return nil, nil, nil, err
 	}
-	return code, nil, nil, putAuthorization(tx, i.config.URL, granted)
+	return code, nil, nil, i.realm.ledger.Put(tx, granted)
 }
 
 // checkRedemption holds a token request against the request that the code was

@@ -9,9 +9,9 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -31,8 +31,8 @@ func (i *Issuer) serveDevice(w http.ResponseWriter, r *http.Request) error {
 			return i.askDevice(w, r, t)
 		}
 		typed := r.URL.Query().Get("user_code")
-		if code, ok := normalizeUserCode(typed); ok {
-			typed = displayUserCode(code)
+		if code, ok := device.NormalizeUserCode(typed); ok {
+			typed = device.DisplayUserCode(code)
 		}
 		return i.showDevice(w, r, http.StatusOK, pages.Device{UserCode: audit.Loggable(typed)})
 	}
@@ -74,9 +74,9 @@ func (i *Issuer) enterDevice(w http.ResponseWriter, r *http.Request, f oauth.For
 		w.Header().Set("Retry-After", oauth.RetryAfter(wait))
 		return i.showDevice(w, r, http.StatusTooManyRequests, pages.Device{UserCode: audit.Loggable(typed), Error: pages.DeviceThrottled, Wait: wait})
 	}
-	code, ok := normalizeUserCode(typed)
+	code, ok := device.NormalizeUserCode(typed)
 	if ok {
-		_, ok = i.realm.devices.find(code)
+		_, ok = i.realm.devices.Find(code)
 	}
 	if !ok {
 		i.trail.Record(r, "user_code_unknown")
@@ -102,7 +102,7 @@ func (i *Issuer) askDevice(w http.ResponseWriter, r *http.Request, t *transactio
 	sealed := i.sealed(t)
 	page := pages.DeviceConfirm{
 		Action: i.path("/device"), CSRF: i.csrf("device "+t.ID, t.Browser, s), Transaction: sealed,
-		Client: client.DisplayName(), User: s.user.Username, UserCode: displayUserCode(q.UserCode),
+		Client: client.DisplayName(), User: s.user.Username, UserCode: device.DisplayUserCode(q.UserCode),
 		Address: q.Address, Requested: q.Requested,
 		LanguageURL: i.path("/device") + "?transaction=" + url.QueryEscape(sealed),
 	}
@@ -115,9 +115,9 @@ func (i *Issuer) askDevice(w http.ResponseWriter, r *http.Request, t *transactio
 }
 
 // waitingDevice returns the request that a transaction is about, and its client.
-func (i *Issuer) waitingDevice(r *http.Request, t *transaction) (deviceRequest, *clients.Client, error) {
+func (i *Issuer) waitingDevice(r *http.Request, t *transaction) (device.Request, *clients.Client, error) {
 	gone := &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, detail: "The code has expired or was answered already. Begin again on the device."}
-	q, ok := i.realm.devices.find(t.Query)
+	q, ok := i.realm.devices.Find(t.Query)
 	if t.Purpose != forDevice || !ok {
 		return q, nil, gone
 	}
@@ -170,19 +170,18 @@ func (i *Issuer) decideDevice(w http.ResponseWriter, r *http.Request, f oauth.Fo
 }
 
 // recordDecision writes the decision, which is final.
-func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *clients.Client, s *session, approved bool) error {
-	decision := deviceDecision{Denied: !approved}
+func (i *Issuer) recordDecision(r *http.Request, q device.Request, client *clients.Client, s *session, approved bool) error {
+	decision := device.Decision{Denied: !approved}
 	request := &authorizationRequest{client: client, scope: q.Scope, audience: q.Audience}
 	if approved {
 		decision.Authorization = i.authorizationFor(request, s)
 	}
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
-		key := deviceKey(i.config.URL, q.ID)
-		switch _, err := tx.Get(kindDevice, key); {
-		case err == nil:
-			return &pageError{status: http.StatusBadRequest, kind: pages.ErrorUsed, detail: "The request of this device was answered already."}
-		case !errors.Is(err, storage.ErrNotFound):
+		switch decided, err := device.IsDecided(tx, i.config.URL, q); {
+		case err != nil:
 			return err
+		case decided:
+			return &pageError{status: http.StatusBadRequest, kind: pages.ErrorUsed, detail: "The request of this device was answered already."}
 		}
 		if _, err := i.loadSession(tx, s.key); err != nil {
 			return err
@@ -192,7 +191,7 @@ func (i *Issuer) recordDecision(r *http.Request, q deviceRequest, client *client
 				return err
 			}
 		}
-		return record.Put(tx, kindDevice, key, decision, q.lasts())
+		return device.PutDecision(tx, i.config.URL, q, &decision)
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		return errForged

@@ -4,8 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
@@ -43,9 +43,9 @@ func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*d
 	if !client.MayUse(oauth.GrantDeviceCode) {
 		return nil, oauth.Refuse(oauth.UnauthorizedClient, "this client is not registered for the grant type %s", oauth.GrantDeviceCode)
 	}
-	q := deviceRequest{
+	q := device.Request{
 		ID: record.RandomText(16), ClientID: client.ID, Address: i.config.ClientIP(r),
-		Requested: record.Now(), Expiry: record.Now().Add(deviceLifetime),
+		Requested: record.Now(), Expiry: record.Now().Add(device.Lifetime),
 	}
 	if q.Scope, err = client.GrantableScope(f.Get("scope")); err != nil {
 		return nil, err
@@ -63,18 +63,18 @@ func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*d
 	i.trail.Record(r, "device_requested", slog.String("client_id", client.ID), slog.String("scope", q.Scope.String()))
 	verification := i.config.URL + "/device"
 	return &deviceResponse{
-		DeviceCode: code, UserCode: displayUserCode(q.UserCode),
+		DeviceCode: code, UserCode: device.DisplayUserCode(q.UserCode),
 		VerificationURI:         verification,
-		VerificationURIComplete: verification + "?user_code=" + url.QueryEscape(displayUserCode(q.UserCode)),
-		ExpiresIn:               seconds(deviceLifetime), Interval: seconds(deviceInterval),
+		VerificationURIComplete: verification + "?user_code=" + url.QueryEscape(device.DisplayUserCode(q.UserCode)),
+		ExpiresIn:               seconds(device.Lifetime), Interval: seconds(device.Interval),
 	}, nil
 }
 
 // awaitPerson gives the request a user code and lets it wait.
-func (i *Issuer) awaitPerson(q *deviceRequest) error {
+func (i *Issuer) awaitPerson(q *device.Request) error {
 	for range 10 { // a code that is in use is one in millions
-		q.UserCode = newUserCode()
-		switch free, err := i.realm.devices.add(*q); {
+		q.UserCode = device.NewUserCode()
+		switch free, err := i.realm.devices.Add(*q); {
 		case err != nil:
 			return oauth.Refuse(oauth.TemporarilyUnavailable, "too many device requests are waiting; try again in some minutes").Because(err)
 		case free:
@@ -83,17 +83,3 @@ func (i *Issuer) awaitPerson(q *deviceRequest) error {
 	}
 	return oauth.Refuse(oauth.TemporarilyUnavailable, "no free user code was found; try again")
 }
-
-// deviceDecision is what a person decided about a device.
-type deviceDecision struct {
-	Denied        bool          `json:"denied,omitempty"`
-	Authorization Authorization `json:"authorization"`
-	Redeemed      bool          `json:"redeemed,omitempty"`
-}
-
-const kindDevice = "device" // issuer, request id
-
-func deviceKey(issuer, id string) string { return issuer + " " + id }
-
-// lasts is how long the decision about a request must be remembered.
-func (q *deviceRequest) lasts() time.Time { return q.Expiry.Add(time.Minute) }

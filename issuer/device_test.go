@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
@@ -196,28 +197,6 @@ func TestDevicePage(t *testing.T) {
 	anonymous.confirm(d.UserCode).expectPage(pages.ActionLogin, "who decides must be known (§3.3)")
 }
 
-// TestUserCode: RFC 8628 §6.1, in any case, with dashes and spaces or without;
-// look-alikes are wrong codes like any other.
-func TestUserCode(t *testing.T) {
-	for typed, want := range map[string]string{
-		"WDJB-MJHT": "WDJBMJHT", "wdjbmjht": "WDJBMJHT", " wd jb mj-ht ": "WDJBMJHT",
-		"WDJB-MJH": "", "WDJB-MJHTT": "", "WDJB-MJH0": "", "WDJB-MJHA": "", "ＷDJBMJHT": "", "WDJBМJHT": "", "": "",
-		strings.Repeat("-", 64): "",
-	} {
-		if code, ok := normalizeUserCode(typed); ok != (want != "") || (ok && code != want) {
-			t.Errorf("normalizeUserCode(%q) = %q, %v; want %q", typed, code, ok, want)
-		}
-	}
-	seen := make(map[string]bool)
-	for range 1000 {
-		code := newUserCode()
-		if seen[code] || len(code) != userCodeLength || strings.Trim(code, userCodeLetters) != "" {
-			t.Fatalf("user code %q", code)
-		}
-		seen[code] = true
-	}
-}
-
 // TestUserCodeGuesses: RFC 8628 §5.1. A right code gives no guess back, and other
 // addresses are not held up.
 func TestUserCodeGuesses(t *testing.T) {
@@ -258,7 +237,7 @@ func TestDeviceRace(t *testing.T) {
 	alice := f.person(fixtureProfile)
 	d := f.device("client_id=tv&scope=read")
 	f.signedIn(alice).confirm(d.UserCode).press(pages.ActionAllow)
-	var q deviceRequest
+	var q device.Request
 	if err := f.realm.seal.Unseal("device code", d.DeviceCode, &q); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +273,7 @@ func TestDeviceRace(t *testing.T) {
 func TestDeviceFlood(t *testing.T) {
 	f := newFixture(t, withDevices)
 	writes := f.countWrites()
-	for range maxDevicesPerAddress {
+	for range device.MaxPerAddress {
 		f.device("client_id=tv&scope=read")
 	}
 	w := f.post("/device-authorization", "client_id=tv&scope=read")

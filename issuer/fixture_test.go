@@ -367,8 +367,9 @@ func (s *fixtureStorage) Update(ctx context.Context, fn func(storage.Tx) error) 
 
 // Storage kinds that tests look into, and what a client's key is.
 const (
-	kindClient = "client"
-	kindUnused = "unused_client"
+	kindClient  = "client"
+	kindUnused  = "unused_client"
+	kindRevoked = "revoked"
 )
 
 func clientKey(issuer, id string) string { return issuer + " " + id }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -16,10 +17,10 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 		return nil, oauth.Refuse(oauth.InvalidRequest, "code is missing")
 	}
 	var (
-		granted      *Authorization
+		granted      *ledger.Authorization
 		audience     []string
 		refreshToken string
-		replayed     *revocation
+		replayed     *ledger.Revocation
 		refused      error
 	)
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
@@ -42,8 +43,8 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 		return nil, err
 	}
 	if replayed != nil {
-		i.enforce(*replayed)
-		i.trail.Record(r.Request, "code_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.id))
+		i.realm.ledger.Enforce(*replayed)
+		i.trail.Record(r.Request, "code_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.ID))
 	}
 	if refused != nil {
 		return nil, refused
@@ -56,6 +57,6 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 
 // givesRefreshToken: only where a person consented to offline_access, or the
 // client is registered to get one in any case (OpenID Connect Core §11).
-func (i *Issuer) givesRefreshToken(client *clients.Client, a *Authorization) bool {
+func (i *Issuer) givesRefreshToken(client *clients.Client, a *ledger.Authorization) bool {
 	return client.MayUse(oauth.GrantRefreshToken) && (a.Offline || client.RefreshTokenAlways)
 }

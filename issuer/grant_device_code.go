@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -17,7 +19,7 @@ func (i *Issuer) proveDeviceCode(r *tokenRequest) (*approval, error) {
 	if r.Get("device_code") == "" {
 		return nil, oauth.Refuse(oauth.InvalidRequest, "device_code is missing")
 	}
-	var q deviceRequest
+	var q device.Request
 	if err := i.realm.seal.Unseal("device code", r.Get("device_code"), &q); err != nil {
 		return nil, errDeviceCode(err.Error())
 	}
@@ -26,8 +28,8 @@ func (i *Issuer) proveDeviceCode(r *tokenRequest) (*approval, error) {
 		return nil, errDeviceCode("given to client " + audit.Loggable(q.ClientID))
 	case !time.Now().Before(q.Expiry):
 		return nil, oauth.Refuse(oauth.ExpiredToken, "the device code has expired; begin again")
-	case i.realm.devices.poll(q):
-		return nil, oauth.Refuse(oauth.SlowDown, "polled too soon; wait %d seconds longer between polls from now on", seconds(deviceInterval))
+	case i.realm.devices.Poll(q):
+		return nil, oauth.Refuse(oauth.SlowDown, "polled too soon; wait %d seconds longer between polls from now on", seconds(device.Interval))
 	}
 	decision, err := i.decisionOn(r, q)
 	switch {
@@ -45,21 +47,20 @@ func errDeviceCode(cause string) *oauth.Error {
 	return oauth.Refuse(oauth.InvalidGrant, "the device code is unknown, used already, or was given to another client").Because(errors.New(cause))
 }
 
-func (i *Issuer) decisionOn(r *tokenRequest, q deviceRequest) (decision *deviceDecision, err error) {
+func (i *Issuer) decisionOn(r *tokenRequest, q device.Request) (decision *device.Decision, err error) {
 	err = i.state.Storage.View(r.Context(), func(tx storage.Tx) error {
-		decision, err = record.Get[deviceDecision](tx, kindDevice, deviceKey(i.config.URL, q.ID))
+		decision, err = device.GetDecision(tx, i.config.URL, q)
 		return err
 	})
 	return decision, err
 }
 
 // redeemDevice exchanges an approval for tokens, once.
-func (i *Issuer) redeemDevice(r *tokenRequest, q deviceRequest) (*approval, error) {
-	var granted *Authorization
+func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, error) {
+	var granted *ledger.Authorization
 	var refreshToken string
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
-		key := deviceKey(i.config.URL, q.ID)
-		decision, err := record.Get[deviceDecision](tx, kindDevice, key)
+		decision, err := device.GetDecision(tx, i.config.URL, q)
 		if err != nil {
 			return err
 		}
@@ -79,13 +80,13 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q deviceRequest) (*approval, erro
 			}
 		}
 		return errors.Join(
-			record.Put(tx, kindDevice, key, decision, q.lasts()),
-			putAuthorization(tx, i.config.URL, granted))
+			device.PutDecision(tx, i.config.URL, q, decision),
+			i.realm.ledger.Put(tx, granted))
 	})
 	if err != nil {
 		return nil, err
 	}
-	i.realm.devices.remove(q)
+	i.realm.devices.Remove(q)
 	return &approval{
 		subject: granted.Subject, scope: granted.Scope, audience: granted.Audience, authorizationID: granted.ID,
 		refreshToken: refreshToken, authenticated: granted,

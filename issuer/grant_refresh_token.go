@@ -3,6 +3,7 @@ package issuer
 import (
 	"log/slog"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -15,10 +16,10 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 		return nil, oauth.Refuse(oauth.InvalidRequest, "refresh_token is missing")
 	}
 	var (
-		granted   *Authorization
+		granted   *ledger.Authorization
 		approved  *approval
 		successor string
-		stolen    *revocation
+		stolen    *ledger.Revocation
 		refused   error
 	)
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
@@ -33,8 +34,8 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 		return nil, err
 	}
 	if stolen != nil {
-		i.enforce(*stolen)
-		i.trail.Record(r.Request, "refresh_token_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.id))
+		i.realm.ledger.Enforce(*stolen)
+		i.trail.Record(r.Request, "refresh_token_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.ID))
 	}
 	if refused != nil {
 		return nil, refused
@@ -45,7 +46,7 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 
 // refreshed is what a refresh is good for: what was granted, or less if the
 // request asks for less; never more, and nothing that the client has lost since.
-func (i *Issuer) refreshed(granted *Authorization, r *tokenRequest) (*approval, error) {
+func (i *Issuer) refreshed(granted *ledger.Authorization, r *tokenRequest) (*approval, error) {
 	scope, err := oauth.RequestedScope(r.Get("scope"), granted.Scope.Intersect(r.client.Scope))
 	if err != nil {
 		return nil, err

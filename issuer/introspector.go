@@ -19,7 +19,7 @@ func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Toke
 	if err != nil {
 		return nil, err
 	}
-	if i.realm.revoked.covers(facts) {
+	if i.realm.ledger.Covers(facts) {
 		return nil, errRevoked
 	}
 	return facts, nil

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -29,7 +29,7 @@ func (i *Issuer) User(ctx context.Context, name string) (*users.User, error) {
 // RemoveUser forgets a person, with their sessions, what they granted, and every
 // token that speaks for them.
 func (i *Issuer) RemoveUser(ctx context.Context, subject string) error {
-	var ended []revocation
+	var ended []ledger.Revocation
 	err := i.realm.users.Remove(ctx, subject, func(tx storage.Tx) (err error) {
 		ended, err = i.endEverything(tx, subject)
 		return errors.Join(err, deleteAll(tx, kindConsent, consentKey(i.config.URL, subject, ""), nil))
@@ -37,7 +37,7 @@ func (i *Issuer) RemoveUser(ctx context.Context, subject string) error {
 	if err != nil {
 		return err
 	}
-	i.enforce(ended...)
+	i.realm.ledger.Enforce(ended...)
 	return nil
 }
 
@@ -58,7 +58,7 @@ func (i *Issuer) changeOwnPassword(ctx context.Context, proven *users.User, pass
 
 // newPassword lets set write a password, and ends everything in its transaction.
 func (i *Issuer) newPassword(subject string, set func(also func(storage.Tx) error) error) error {
-	var ended []revocation
+	var ended []ledger.Revocation
 	err := set(func(tx storage.Tx) (err error) {
 		ended, err = i.endEverything(tx, subject)
 		return err
@@ -66,27 +66,16 @@ func (i *Issuer) newPassword(subject string, set func(also func(storage.Tx) erro
 	if err != nil {
 		return err
 	}
-	i.enforce(ended...)
+	i.realm.ledger.Enforce(ended...)
 	return nil
 }
 
 // endEverything ends a person's sessions and authorizations, and every token that
-// speaks for them. Each authorization is revoked by its id as well: a token of it
-// may be signed at this very moment, and have a later time than this.
-func (i *Issuer) endEverything(tx storage.Tx, subject string) ([]revocation, error) {
-	issuer := i.config.URL
-	all, err := authorizationsOf(tx, issuer, subject)
-	if err != nil {
-		return nil, err
-	}
-	ended := []revocation{{what: revokedSubject, id: subject, Before: record.Now(), Expiry: i.lastExpiry()}}
-	err = putRevocation(tx, issuer, ended[0])
-	for _, a := range all {
-		r, failed := i.endAuthorization(tx, a)
-		ended, err = append(ended, r), errors.Join(err, failed)
-	}
+// speaks for them.
+func (i *Issuer) endEverything(tx storage.Tx, subject string) ([]ledger.Revocation, error) {
+	ended, err := i.realm.ledger.EndSubject(tx, subject)
 	return ended, errors.Join(err,
-		deleteAll(tx, kindSessionOf, sessionOfKey(issuer, subject, ""), func(key string) error { return tx.Delete(kindSession, key) }))
+		deleteAll(tx, kindSessionOf, sessionOfKey(i.config.URL, subject, ""), func(key string) error { return tx.Delete(kindSession, key) }))
 }
 
 // deleteAll deletes the records with a prefix; also, which may be nil, is called

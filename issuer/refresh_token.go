@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -32,7 +33,7 @@ func errRefreshToken(cause string) *oauth.Error {
 
 // putRefreshToken writes a refresh token that dies unused after the idle
 // lifetime, and with its authorization at the latest.
-func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *Authorization) error {
+func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *ledger.Authorization) error {
 	expiry := record.Now().Add(i.config.RefreshTokenIdleLifetime)
 	if expiry.After(a.Expiry) {
 		expiry = a.Expiry
@@ -45,7 +46,7 @@ func (i *Issuer) putRefreshToken(tx storage.Tx, handle string, a *Authorization)
 // before it writes anything. A replay ends the authorization: stolen is then the
 // revocation to enforce, and refused the answer, of a transaction that must
 // commit.
-func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, successor string, stolen *revocation, refused, err error) {
+func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *ledger.Authorization, successor string, stolen *ledger.Revocation, refused, err error) {
 	presented := r.Get("refresh_token")
 	key, ok := record.HandleKey(i.config.URL, presented)
 	if !ok {
@@ -61,7 +62,7 @@ func (i *Issuer) rotate(tx storage.Tx, r *tokenRequest) (a *Authorization, succe
 		case err != nil:
 			return nil, "", nil, nil, err
 		case !again:
-			ended, err := i.endAuthorization(tx, a)
+			ended, err := i.realm.ledger.End(tx, a)
 			return nil, "", &ended, errRefreshToken("replayed"), err
 		}
 	}
@@ -96,10 +97,10 @@ func (i *Issuer) isRepeat(tx storage.Tx, token *refreshToken, presented string) 
 }
 
 // findRefreshToken returns a refresh token of the client and its authorization.
-func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *clients.Client) (token *refreshToken, a *Authorization, refused, err error) {
+func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *clients.Client) (token *refreshToken, a *ledger.Authorization, refused, err error) {
 	token, err = record.Get[refreshToken](tx, kindRefreshToken, key)
 	if err == nil {
-		a, err = record.Get[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, token.AuthorizationID))
+		a, err = i.realm.ledger.Get(tx, token.AuthorizationID)
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -113,7 +114,7 @@ func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *clients.Cli
 }
 
 // checkRefresh: what may have changed since the authorization was given.
-func (i *Issuer) checkRefresh(tx storage.Tx, a *Authorization, r *tokenRequest) error {
+func (i *Issuer) checkRefresh(tx storage.Tx, a *ledger.Authorization, r *tokenRequest) error {
 	switch {
 	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(oauth.ScopeOfflineAccess) && a.Scope.Has(oauth.ScopeOfflineAccess)):
 		return errRefreshToken("the client may no longer have refresh tokens")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -41,7 +42,7 @@ func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
 		i.trail.Record(r, "revocation_refused", slog.String("client_id", client.ID), slog.String("owner", facts.ClientID))
 		return nil
 	}
-	if err := i.revoke(r.Context(), revokeToken(facts), nil); err != nil {
+	if err := i.realm.ledger.EndToken(r.Context(), facts); err != nil {
 		return err
 	}
 	i.trail.Record(r, "token_revoked", slog.String("client_id", client.ID), slog.String("subject", facts.Subject), slog.String("jti", facts.ID))
@@ -56,20 +57,20 @@ func (i *Issuer) revokeRefreshToken(r *http.Request, client *clients.Client, tok
 	if !ok {
 		return nil
 	}
-	var a *Authorization
-	var ended revocation
+	var a *ledger.Authorization
+	var ended ledger.Revocation
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
 		var refused error
 		if _, a, refused, err = i.findRefreshToken(tx, key, client); refused != nil || err != nil {
 			return err
 		}
-		ended, err = i.endAuthorization(tx, a)
+		ended, err = i.realm.ledger.End(tx, a)
 		return err
 	})
 	if err != nil || a == nil {
 		return err
 	}
-	i.enforce(ended)
+	i.realm.ledger.Enforce(ended)
 	i.trail.Record(r, "refresh_token_revoked", slog.String("client_id", client.ID), slog.String("subject", a.Subject), slog.String("authorization_id", a.ID))
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -118,7 +119,7 @@ func TestRevocationIsForgotten(t *testing.T) {
 		f := newFixture(t)
 		token := f.issue(asSvc, "")
 		expect(t, f.post("/revoke", "token="+token, asSvc), 200, "")
-		count := func() (memory int64, stored int) {
+		count := func() (memory, stored int) {
 			if err := f.state.upkeep(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -128,9 +129,9 @@ func TestRevocationIsForgotten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return f.realm.revoked.count.Load(), stored
+			return f.realm.ledger.Remembered(), stored
 		}
-		time.Sleep(DefaultAccessTokenLifetime + margin - 1)
+		time.Sleep(DefaultAccessTokenLifetime + ledger.Margin - 1)
 		if memory, stored := count(); memory != 1 || stored != 1 {
 			t.Errorf("before: %d in memory, %d stored", memory, stored)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -96,7 +97,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 		Expiry: record.Now().Add(i.config.SessionLifetime), key: key, user: user,
 	}
 	previous, had := record.HandleKey(i.config.URL, i.cookie(r, "session"))
-	var ended []revocation
+	var ended []ledger.Revocation
 	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
 		// The password was proven some time ago, as hashing takes it.
 		if fresh, err := users.Get(tx, i.config.URL, user.ID); err != nil {
@@ -117,7 +118,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 	if err != nil {
 		return nil, "", err
 	}
-	i.enforce(ended...)
+	i.realm.ledger.Enforce(ended...)
 	browser = record.NewHandle()
 	i.setCookie(w, "session", handle)
 	i.setCookie(w, "browser", browser)
@@ -127,7 +128,7 @@ func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User
 // replaceSession deletes the session with that key. What was granted in it goes
 // over to the new one, if it is the same person who signed in again; if it is
 // another one, the first has signed out.
-func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (ended []revocation, err error) {
+func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (ended []ledger.Revocation, err error) {
 	old, err := record.Get[session](tx, kindSession, previous)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
@@ -135,7 +136,7 @@ func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (
 	if err != nil {
 		return nil, err
 	}
-	all, err := authorizationsOf(tx, i.config.URL, old.Subject)
+	all, err := i.realm.ledger.Of(tx, old.Subject)
 	if err != nil {
 		return nil, err
 	}
@@ -144,9 +145,9 @@ func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (
 		case a.Session != previous:
 		case old.Subject == next.Subject:
 			a.Session = next.key
-			err = errors.Join(err, putAuthorization(tx, i.config.URL, a))
+			err = errors.Join(err, i.realm.ledger.Put(tx, a))
 		case !a.Offline:
-			r, failed := i.endAuthorization(tx, a)
+			r, failed := i.realm.ledger.End(tx, a)
 			ended, err = append(ended, r), errors.Join(err, failed)
 		}
 	}
@@ -168,8 +169,8 @@ func (i *Issuer) deleteSession(tx storage.Tx, key string) error {
 // endSession ends a session, and with it what was granted in it for no longer
 // than it lasts: everything but offline access.
 func (i *Issuer) endSession(ctx context.Context, subject, key string) error {
-	return i.endAuthorizations(ctx, subject,
-		func(a *Authorization) bool { return a.Session == key && !a.Offline },
+	return i.realm.ledger.EndMatching(ctx, subject,
+		func(a *ledger.Authorization) bool { return a.Session == key && !a.Offline },
 		func(tx storage.Tx) error { return i.deleteSession(tx, key) })
 }
 
@@ -200,7 +201,7 @@ func (i *Issuer) sessionsOf(ctx context.Context, subject string) ([]*session, er
 // checkGrantor refuses what was granted by a person who is no longer there, or has
 // taken all access back by setting a new password, and what was granted to an
 // earlier client of the same id. Every grant that a person stands behind asks it.
-func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization, client *clients.Client) error {
+func (i *Issuer) checkGrantor(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
 	if a.Created.Before(client.Created) {
 		return oauth.Refuse(oauth.InvalidGrant, "this was granted to an earlier client of the same id")
 	}
@@ -221,7 +222,7 @@ func (i *Issuer) checkGrantor(tx storage.Tx, a *Authorization, client *clients.C
 // checkStillGranted refuses what a person has taken back before it was redeemed:
 // they have signed out, or disconnected the client. Neither could find an
 // authorization that was not written yet. Codes and device codes ask it.
-func (i *Issuer) checkStillGranted(tx storage.Tx, a *Authorization, client *clients.Client) error {
+func (i *Issuer) checkStillGranted(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
 	if err := i.checkGrantor(tx, a, client); err != nil {
 		return err
 	}

@@ -3,13 +3,14 @@ package issuer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/seal"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -51,11 +52,11 @@ func (s *State) Close() {
 // realm is the State of one issuer, by its URL.
 type realm struct {
 	keys     *keys.Ring
-	revoked  revokedIndex
+	ledger   *ledger.Ledger
 	verified *introspect.Cache
 	seal     *seal.Sealer
 	users    *users.Users
-	devices  pendingDevices
+	devices  device.Pending
 	guesses  *limit.Limiter // of user codes
 
 	requests *limit.Limiter // of applications
@@ -84,10 +85,10 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	if r.loaded {
 		return r, nil
 	}
-	if err := r.revoked.load(ctx, s.Storage, url); err != nil {
-		return nil, fmt.Errorf("load the revocations of %s: %w", url, err)
-	}
 	var err error
+	if r.ledger, err = ledger.Open(ctx, s.Storage, url, r.keys.MaxLifetime); err != nil {
+		return nil, err
+	}
 	if r.seal, err = seal.Open(ctx, s.Storage, url); err != nil {
 		return nil, err
 	}
@@ -123,9 +124,9 @@ func (s *State) Upkeep(ctx context.Context, logger *slog.Logger) {
 func (s *State) upkeep(ctx context.Context) error {
 	var errs []error
 	for _, r := range s.loadedRealms() {
-		r.revoked.prune(time.Now())
-		r.devices.prune(time.Now())
-		r.verified.Forget(r.revoked.covers)
+		r.ledger.Prune(time.Now())
+		r.devices.Prune(time.Now())
+		r.verified.Forget(r.ledger.Covers)
 		errs = append(errs, r.keys.Maintain(ctx))
 	}
 	_, err := s.Storage.Sweep(ctx, time.Now())

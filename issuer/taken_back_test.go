@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -215,16 +216,16 @@ func TestExchangeAgain(t *testing.T) {
 
 // One customer's network takes nobody else's place among the waiting devices.
 func TestDevicesOfOneNetwork(t *testing.T) {
-	var p pendingDevices
+	var p device.Pending
 	taken := 0
-	for n := range 2 * maxDevicesPerAddress {
-		q := deviceRequest{ID: "x", UserCode: newUserCode(), Address: fmt.Sprintf("2001:db8:1:2::%x", n), Expiry: time.Now().Add(time.Minute)}
-		if ok, err := p.add(q); ok && err == nil {
+	for n := range 2 * device.MaxPerAddress {
+		q := device.Request{ID: "x", UserCode: device.NewUserCode(), Address: fmt.Sprintf("2001:db8:1:2::%x", n), Expiry: time.Now().Add(time.Minute)}
+		if ok, err := p.Add(q); ok && err == nil {
 			taken++
 		}
 	}
-	if taken != maxDevicesPerAddress {
-		t.Errorf("%d requests of one /64 were taken in, want %d", taken, maxDevicesPerAddress)
+	if taken != device.MaxPerAddress {
+		t.Errorf("%d requests of one /64 were taken in, want %d", taken, device.MaxPerAddress)
 	}
 }
 

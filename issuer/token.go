@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
@@ -69,7 +70,7 @@ type approval struct {
 
 	// authenticated is set where a person signed in, and nonce where the client
 	// sent one: what an ID token tells.
-	authenticated *Authorization
+	authenticated *ledger.Authorization
 	nonce         string
 }
 

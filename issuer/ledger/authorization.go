@@ -1,4 +1,4 @@
-package issuer
+package ledger
 
 import (
 	"context"
@@ -48,28 +48,29 @@ func authorizedByKey(issuer, subject, id string) string {
 	return issuer + " " + subject + " " + id
 }
 
-func putAuthorization(tx storage.Tx, issuer string, a *Authorization) error {
-	if err := record.Put(tx, kindAuthorization, authorizationKey(issuer, a.ID), a, a.Expiry); err != nil {
+// Put writes an authorization.
+func (l *Ledger) Put(tx storage.Tx, a *Authorization) error {
+	if err := record.Put(tx, kindAuthorization, authorizationKey(l.issuer, a.ID), a, a.Expiry); err != nil {
 		return err
 	}
-	return tx.Put(kindAuthorizedBy, authorizedByKey(issuer, a.Subject, a.ID), nil, a.Expiry)
+	return tx.Put(kindAuthorizedBy, authorizedByKey(l.issuer, a.Subject, a.ID), nil, a.Expiry)
 }
 
-// endAuthorization deletes an authorization and writes the revocation of its
+// End deletes an authorization and writes the revocation of its
 // access tokens, which the caller must enforce after the commit.
-func (i *Issuer) endAuthorization(tx storage.Tx, a *Authorization) (revocation, error) {
-	r := revocation{what: revokedAuthorization, id: a.ID, Before: record.Now(), Expiry: i.lastExpiry()}
+func (l *Ledger) End(tx storage.Tx, a *Authorization) (Revocation, error) {
+	r := Revocation{what: revokedAuthorization, ID: a.ID, Before: record.Now(), Expiry: l.lastExpiry()}
 	return r, errors.Join(
-		tx.Delete(kindAuthorization, authorizationKey(i.config.URL, a.ID)),
-		tx.Delete(kindAuthorizedBy, authorizedByKey(i.config.URL, a.Subject, a.ID)),
-		putRevocation(tx, i.config.URL, r),
+		tx.Delete(kindAuthorization, authorizationKey(l.issuer, a.ID)),
+		tx.Delete(kindAuthorizedBy, authorizedByKey(l.issuer, a.Subject, a.ID)),
+		l.putRevocation(tx, r),
 	)
 }
 
-// authorizationsOf returns what a person granted.
-func authorizationsOf(tx storage.Tx, issuer, subject string) ([]*Authorization, error) {
+// Of returns what a person granted.
+func (l *Ledger) Of(tx storage.Tx, subject string) ([]*Authorization, error) {
 	var ids []string
-	prefix := authorizedByKey(issuer, subject, "")
+	prefix := authorizedByKey(l.issuer, subject, "")
 	err := tx.List(kindAuthorizedBy, prefix, func(key string, _ []byte) error {
 		ids = append(ids, key[len(prefix):])
 		return nil
@@ -79,7 +80,7 @@ func authorizationsOf(tx storage.Tx, issuer, subject string) ([]*Authorization, 
 	}
 	all := make([]*Authorization, 0, len(ids))
 	for _, id := range ids {
-		a, err := record.Get[Authorization](tx, kindAuthorization, authorizationKey(issuer, id))
+		a, err := l.Get(tx, id)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
 		case err != nil:
@@ -91,13 +92,13 @@ func authorizationsOf(tx storage.Tx, issuer, subject string) ([]*Authorization, 
 	return all, nil
 }
 
-// endAuthorizations ends those of a person's authorizations that match, in one
+// EndMatching ends those of a person's authorizations that match, in one
 // transaction with whatever else belongs to it, and then their tokens.
-func (i *Issuer) endAuthorizations(ctx context.Context, subject string, match func(*Authorization) bool, also func(storage.Tx) error) error {
-	var ended []revocation
-	err := i.state.Storage.Update(ctx, func(tx storage.Tx) error {
+func (l *Ledger) EndMatching(ctx context.Context, subject string, match func(*Authorization) bool, also func(storage.Tx) error) error {
+	var ended []Revocation
+	err := l.store.Update(ctx, func(tx storage.Tx) error {
 		ended = ended[:0]
-		all, err := authorizationsOf(tx, i.config.URL, subject)
+		all, err := l.Of(tx, subject)
 		if err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (i *Issuer) endAuthorizations(ctx context.Context, subject string, match fu
 			if !match(a) {
 				continue
 			}
-			r, err := i.endAuthorization(tx, a)
+			r, err := l.End(tx, a)
 			if err != nil {
 				return err
 			}
@@ -119,16 +120,16 @@ func (i *Issuer) endAuthorizations(ctx context.Context, subject string, match fu
 	if err != nil {
 		return err
 	}
-	i.enforce(ended...)
+	l.Enforce(ended...)
 	return nil
 }
 
 // endAuthorizationsOfClient ends what people granted to a client, and so what
 // others exchanged the client's tokens for. It looks at every authorization there
 // is: removing a client is rare.
-func (i *Issuer) endAuthorizationsOfClient(tx storage.Tx, clientID string) (ended []revocation, err error) {
+func (l *Ledger) endAuthorizationsOfClient(tx storage.Tx, clientID string) (ended []Revocation, err error) {
 	var granted []*Authorization
-	err = tx.List(kindAuthorization, authorizationKey(i.config.URL, ""), func(_ string, value []byte) error {
+	err = tx.List(kindAuthorization, authorizationKey(l.issuer, ""), func(_ string, value []byte) error {
 		a, err := record.Decode[Authorization](kindAuthorization, value)
 		if err == nil && a.ClientID == clientID {
 			granted = append(granted, a)
@@ -136,23 +137,23 @@ func (i *Issuer) endAuthorizationsOfClient(tx storage.Tx, clientID string) (ende
 		return err
 	})
 	for _, a := range granted {
-		r, failed := i.endAuthorization(tx, a)
+		r, failed := l.End(tx, a)
 		ended, err = append(ended, r), errors.Join(err, failed)
 	}
 	return ended, err
 }
 
-// Authorizations returns the authorizations in force, of one person or, with an
-// empty subject, of all, oldest first.
-func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*Authorization, error) {
+// All returns the authorizations in force, of one person or, with an empty
+// subject, of all, oldest first.
+func (l *Ledger) All(ctx context.Context, subject string) ([]*Authorization, error) {
 	var all []*Authorization
-	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+	err := l.store.View(ctx, func(tx storage.Tx) (err error) {
 		if subject != "" {
-			all, err = authorizationsOf(tx, i.config.URL, subject)
+			all, err = l.Of(tx, subject)
 			return err
 		}
 		all = all[:0]
-		return tx.List(kindAuthorization, authorizationKey(i.config.URL, ""), func(_ string, value []byte) error {
+		return tx.List(kindAuthorization, authorizationKey(l.issuer, ""), func(_ string, value []byte) error {
 			a, err := record.Decode[Authorization](kindAuthorization, value)
 			all = append(all, a)
 			return err
@@ -162,21 +163,27 @@ func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*Authori
 	return all, err
 }
 
-// RevokeAuthorization ends an authorization and all its tokens. It returns an
-// error that is storage.ErrNotFound if there is none with that id.
-func (i *Issuer) RevokeAuthorization(ctx context.Context, id string) error {
-	var ended revocation
-	err := i.state.Storage.Update(ctx, func(tx storage.Tx) error {
-		a, err := record.Get[Authorization](tx, kindAuthorization, authorizationKey(i.config.URL, id))
+// EndByID ends an authorization and all its tokens. It returns an error that is
+// storage.ErrNotFound if there is none with that id.
+func (l *Ledger) EndByID(ctx context.Context, id string) error {
+	var ended Revocation
+	err := l.store.Update(ctx, func(tx storage.Tx) error {
+		a, err := l.Get(tx, id)
 		if err != nil {
 			return err
 		}
-		ended, err = i.endAuthorization(tx, a)
+		ended, err = l.End(tx, a)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	i.enforce(ended)
+	l.Enforce(ended)
 	return nil
+}
+
+// Get returns an authorization by its id. The error is
+// storage.ErrNotFound if there is none.
+func (l *Ledger) Get(tx storage.Tx, id string) (*Authorization, error) {
+	return record.Get[Authorization](tx, kindAuthorization, authorizationKey(l.issuer, id))
 }

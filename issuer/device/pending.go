@@ -1,0 +1,125 @@
+package device
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
+)
+
+const (
+	// Bounds of what waits for a person: requests cost nothing to make, so they
+	// are kept in memory, and only so many, of one address and in all.
+	maxPending    = 10_000
+	MaxPerAddress = 100
+)
+
+// Pending are the requests that wait for a person, by user code.
+type Pending struct {
+	mu        sync.Mutex
+	byCode    map[string]*waiting
+	byAddress map[string]int
+}
+
+// waiting is one of them, with the pace of its polls.
+type waiting struct {
+	Request
+	interval time.Duration
+	polled   time.Time
+}
+
+// errTooMany: so many requests wait that no more are taken.
+var errTooMany = errors.New("too many device requests are waiting")
+
+// Add takes a request in. A user code that is in use is refused with false, and
+// the caller makes another one.
+func (p *Pending) Add(q Request) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byCode == nil {
+		p.byCode, p.byAddress = make(map[string]*waiting), make(map[string]int)
+	}
+	if _, taken := p.byCode[q.UserCode]; taken {
+		return false, nil
+	}
+	by := limit.Source(q.Address)
+	if len(p.byCode) >= maxPending || p.byAddress[by] >= MaxPerAddress {
+		p.expire(time.Now())
+		if len(p.byCode) >= maxPending || p.byAddress[by] >= MaxPerAddress {
+			return false, errTooMany
+		}
+	}
+	p.byCode[q.UserCode] = &waiting{Request: q, interval: Interval}
+	p.byAddress[by]++
+	return true, nil
+}
+
+// Find returns the request with that user code, while it waits.
+func (p *Pending) Find(userCode string) (Request, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d, ok := p.byCode[userCode]
+	if !ok || !time.Now().Before(d.Expiry) {
+		return Request{}, false
+	}
+	return d.Request, true
+}
+
+// Poll notes a poll and tells whether it came too soon: then the device must wait
+// longer from now on (RFC 8628 §3.5). A request that is not known, because the
+// server was restarted, is taken in again.
+func (p *Pending) Poll(q Request) (tooSoon bool) {
+	p.mu.Lock()
+	d := p.byCode[q.UserCode]
+	p.mu.Unlock()
+	if d == nil || d.ID != q.ID {
+		// If it cannot be taken in, it is answered all the same.
+		_, _ = p.Add(q)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d = p.byCode[q.UserCode]; d == nil || d.ID != q.ID {
+		return false
+	}
+	now := time.Now()
+	tooSoon = !d.polled.IsZero() && now.Sub(d.polled) < d.interval
+	d.polled = now
+	if tooSoon {
+		d.interval += Interval
+	}
+	return tooSoon
+}
+
+// Remove forgets a request that was decided and redeemed.
+func (p *Pending) Remove(q Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := p.byCode[q.UserCode]; d != nil && d.ID == q.ID {
+		p.drop(d)
+	}
+}
+
+func (p *Pending) Prune(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire(now)
+}
+
+// expire holds the lock.
+func (p *Pending) expire(now time.Time) {
+	for _, d := range p.byCode {
+		if !now.Before(d.Expiry) {
+			p.drop(d)
+		}
+	}
+}
+
+// drop holds the lock.
+func (p *Pending) drop(d *waiting) {
+	delete(p.byCode, d.UserCode)
+	by := limit.Source(d.Address)
+	if p.byAddress[by]--; p.byAddress[by] <= 0 {
+		delete(p.byAddress, by)
+	}
+}

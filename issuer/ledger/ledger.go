@@ -1,0 +1,29 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+)
+
+// Ledger is where an issuer writes down what was granted and what was taken back.
+// It outlives a configuration.
+type Ledger struct {
+	store    storage.Storage
+	issuer   string
+	lifetime func() time.Duration
+	revoked  revokedIndex
+}
+
+// Open loads what an issuer has revoked. lifetime returns how long an access
+// token that is out now can still be good at most. An issuer that cannot read its
+// revocations must not start without them.
+func Open(ctx context.Context, store storage.Storage, issuer string, lifetime func() time.Duration) (*Ledger, error) {
+	l := &Ledger{store: store, issuer: issuer, lifetime: lifetime}
+	if err := l.revoked.load(ctx, store, issuer); err != nil {
+		return nil, fmt.Errorf("load the revocations of %s: %w", issuer, err)
+	}
+	return l, nil
+}
