@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -191,7 +192,7 @@ func adminError(err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("not found")}
-	case errors.Is(err, issuer.ErrClientExists), errors.Is(err, issuer.ErrApplicationAnswered), errors.Is(err, issuer.ErrClientDeclared), errors.Is(err, users.ErrExists):
+	case errors.Is(err, clients.ErrExists), errors.Is(err, issuer.ErrApplicationAnswered), errors.Is(err, clients.ErrDeclared), errors.Is(err, users.ErrExists):
 		status = http.StatusConflict
 	case errors.Is(err, storage.ErrBusy), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrDamaged),
 		errors.Is(err, introspect.ErrUnavailable):

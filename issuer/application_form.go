@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 )
 
 // serveApplicationForm is where anybody requests an application. What is typed
@@ -30,11 +31,11 @@ func (i *Issuer) serveApplicationForm(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	s, err := i.session(r)
+	s, err := i.signin.Session(r)
 	if err != nil {
 		return err
 	}
-	if err := i.checkForm(r, f, "application", s); err != nil {
+	if err := i.signin.CheckForm(r, f, "application", s); err != nil {
 		return err
 	}
 	fields := typedApplication(f)
@@ -56,7 +57,7 @@ func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *A
 	a.Address = i.config.ClientIP(r)
 	if wait := i.realm.requests.Take(a.Address); wait > 0 {
 		w.Header().Set("Retry-After", oauth.RetryAfter(wait))
-		return &pageError{status: http.StatusTooManyRequests, kind: pages.ErrorThrottled, detail: "Too many requests for applications came from this address."}
+		return &signin.PageError{Status: http.StatusTooManyRequests, Kind: pages.ErrorThrottled, Detail: "Too many requests for applications came from this address."}
 	}
 	err := i.addApplication(r.Context(), a)
 	if errors.Is(err, errApplicationsFull) {
@@ -71,7 +72,7 @@ func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *A
 	if err != nil {
 		return err
 	}
-	redirect(w, i.path("/applications/new")+"?received="+url.QueryEscape(sealed))
+	signin.Redirect(w, i.path("/applications/new")+"?received="+url.QueryEscape(sealed))
 	return nil
 }
 
@@ -89,7 +90,7 @@ type receivedApplication struct{ Reference, Name, Contact string }
 func (i *Issuer) thankApplicant(w http.ResponseWriter, r *http.Request, sealed string) error {
 	var received receivedApplication
 	if err := i.realm.seal.Unseal("application received", sealed, &received); err != nil {
-		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, cause: err, detail: "The address of this page is not complete."}
+		return &signin.PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, Cause: err, Detail: "The address of this page is not complete."}
 	}
 	i.pages.ApplicationReceived(w, r, http.StatusOK, pages.ApplicationReceived{
 		Name: received.Name, Reference: received.Reference, Contact: received.Contact,
@@ -115,12 +116,12 @@ func (i *Issuer) showApplicationsFull(w http.ResponseWriter, r *http.Request) er
 }
 
 func (i *Issuer) showApplicationForm(w http.ResponseWriter, r *http.Request, status int, fields pages.ApplicationFields, problems map[string]pages.FieldError) error {
-	s, err := i.session(r)
+	s, err := i.signin.Session(r)
 	if err != nil {
 		return err
 	}
 	i.pages.Application(w, r, status, pages.Application{
-		Action: i.path("/applications/new"), CSRF: i.csrf("application", i.browser(w, r), s),
+		Action: i.path("/applications/new"), CSRF: i.signin.CSRF("application", i.signin.Browser(w, r), s),
 		Fields: fields, Choices: i.applicationChoices(), Errors: problems, LanguageURL: i.path("/applications/new"),
 	})
 	return nil
@@ -130,7 +131,7 @@ func (i *Issuer) showApplicationForm(w http.ResponseWriter, r *http.Request, sta
 func (i *Issuer) applicationChoices() pages.ApplicationChoices {
 	choices := pages.ApplicationChoices{GrantTypes: oauth.GrantTypes(), Resources: i.knownResources()}
 	for _, name := range i.config.scopeNames() {
-		choices.Scopes = append(choices.Scopes, i.describeScope(name, false))
+		choices.Scopes = append(choices.Scopes, i.signin.DescribeScope(name, false))
 	}
 	return choices
 }

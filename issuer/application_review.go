@@ -11,44 +11,32 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
-
-// forApplications is the purpose of a transaction in which an operator signs in
-// to answer applications; its Query is the reference of one, or empty.
-const forApplications = "applications"
 
 // applicationsPerPage is how many requests the operator's list shows at once.
 const applicationsPerPage = 50
 
-var errNotOperator = &pageError{status: http.StatusForbidden, kind: pages.ErrorForbidden,
-	detail: "Applications are answered by people with the operator role (caddy oauth user add --operator)."}
+var errNotOperator = &signin.PageError{Status: http.StatusForbidden, Kind: pages.ErrorForbidden,
+	Detail: "Applications are answered by people with the operator role (caddy oauth user add --operator)."}
 
-var errNoApplication = &pageError{status: http.StatusNotFound, kind: pages.ErrorNotFound,
-	detail: "There is no request with this reference, or it is too old."}
-
-// applicationPath is the path of an operator's page: of a request, or without
-// one of the list.
-func (i *Issuer) applicationPath(reference string) string {
-	if reference == "" {
-		return i.path("/applications")
-	}
-	return i.path("/applications/") + reference
-}
+var errNoApplication = &signin.PageError{Status: http.StatusNotFound, Kind: pages.ErrorNotFound,
+	Detail: "There is no request with this reference, or it is too old."}
 
 // operator returns the session of an operator. Without one it answers with the
 // sign-in page, which leads back here, and returns nil; whoever is signed in and
 // no operator is refused.
-func (i *Issuer) operator(w http.ResponseWriter, r *http.Request, reference string) (*session, error) {
-	s, err := i.session(r)
+func (i *Issuer) operator(w http.ResponseWriter, r *http.Request, reference string) (*signin.Session, error) {
+	s, err := i.signin.Session(r)
 	switch {
 	case err != nil:
 		return nil, err
 	case s == nil && r.Method == http.MethodPost:
-		return nil, errForged
+		return nil, signin.ErrForged
 	case s == nil:
-		return nil, i.showLogin(w, r, http.StatusOK, i.newTransaction(forApplications, reference, i.browser(w, r)), loginProblem{})
-	case !s.user.Operator:
+		return nil, i.signin.AskToSignIn(w, r, signin.ForApplications, reference)
+	case !s.User.Operator:
 		return nil, errNotOperator
 	}
 	return s, nil
@@ -67,14 +55,14 @@ func (i *Issuer) serveApplications(w http.ResponseWriter, r *http.Request) error
 	page, _ := strconv.ParseUint(r.URL.Query().Get("page"), 10, 16)
 	from := min(int(page)*applicationsPerPage, len(all))
 	to := min(from+applicationsPerPage, len(all))
-	list := pages.ApplicationList{LanguageURL: i.applicationPath("")}
+	list := pages.ApplicationList{LanguageURL: i.signin.ApplicationPath("")}
 	for _, a := range all[from:to] {
 		list.Entries = append(list.Entries, pages.ApplicationEntry{
-			Name: a.Name, Contact: a.Contact, Received: a.Received, Status: a.Status.page(), URL: i.applicationPath(a.Reference),
+			Name: a.Name, Contact: a.Contact, Received: a.Received, Status: a.Status.page(), URL: i.signin.ApplicationPath(a.Reference),
 		})
 	}
 	if to < len(all) {
-		list.NextURL = i.applicationPath("") + "?page=" + strconv.FormatUint(page+1, 10)
+		list.NextURL = i.signin.ApplicationPath("") + "?page=" + strconv.FormatUint(page+1, 10)
 	}
 	i.pages.ApplicationList(w, r, http.StatusOK, list)
 	return nil
@@ -83,7 +71,7 @@ func (i *Issuer) serveApplications(w http.ResponseWriter, r *http.Request) error
 // serveApplicationReview shows a request to an operator (GET) and takes the
 // answer (POST).
 func (i *Issuer) serveApplicationReview(w http.ResponseWriter, r *http.Request) error {
-	reference := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, i.applicationPath("")+"/"), "/")
+	reference := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, i.signin.ApplicationPath("")+"/"), "/")
 	if !validReference(reference) {
 		return errNoApplication
 	}
@@ -106,7 +94,7 @@ func (i *Issuer) serveApplicationReview(w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	if err := i.checkForm(r, f, "application "+reference, s); err != nil {
+	if err := i.signin.CheckForm(r, f, "application "+reference, s); err != nil {
 		return err
 	}
 	switch f.Get(pages.FieldAction) {
@@ -140,9 +128,9 @@ func registeredID(a *Application) string {
 	return a.ClientID
 }
 
-func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, s *session, review pages.ApplicationReview) {
-	review.Action, review.ListURL = i.applicationPath(review.Reference), i.applicationPath("")
-	review.CSRF = i.csrf("application "+review.Reference, i.browser(w, r), s)
+func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, s *signin.Session, review pages.ApplicationReview) {
+	review.Action, review.ListURL = i.signin.ApplicationPath(review.Reference), i.signin.ApplicationPath("")
+	review.CSRF = i.signin.CSRF("application "+review.Reference, i.signin.Browser(w, r), s)
 	if review.SecretURL == "" { // a page that is shown once has no other language
 		review.LanguageURL = review.Action
 	}
@@ -151,7 +139,7 @@ func (i *Issuer) showReview(w http.ResponseWriter, r *http.Request, status int, 
 
 // approveOnPage makes or enables the client as the operator adjusted it. The link
 // to its secret, if there is one, stands on this answer and nowhere else.
-func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f oauth.Form) error {
+func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *signin.Session, a *Application, f oauth.Form) error {
 	typed := typedApplication(f)
 	metadata, problems := i.adjusted(typed)
 	if len(problems) > 0 {
@@ -173,7 +161,7 @@ func (i *Issuer) approveOnPage(w http.ResponseWriter, r *http.Request, s *sessio
 	return nil
 }
 
-func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *session, a *Application, f oauth.Form) error {
+func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *signin.Session, a *Application, f oauth.Form) error {
 	reason := f.Get(pages.FieldReason)
 	var problem pages.FieldError
 	switch clean := cleanText(reason); {
@@ -193,7 +181,7 @@ func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *session
 		return pageOfAnswer(err)
 	}
 	i.auditOperator(r, rejected)
-	redirect(w, i.applicationPath(a.Reference))
+	signin.Redirect(w, i.signin.ApplicationPath(a.Reference))
 	return nil
 }
 
@@ -207,11 +195,11 @@ func (i *Issuer) auditOperator(r *http.Request, a *Application) {
 // pageOfAnswer is the page for an answer that could not be given.
 func pageOfAnswer(err error) error {
 	if errors.Is(err, ErrApplicationAnswered) {
-		return &pageError{status: http.StatusConflict, kind: pages.ErrorUsed, detail: "The request was approved or rejected already.", cause: err}
+		return &signin.PageError{Status: http.StatusConflict, Kind: pages.ErrorUsed, Detail: "The request was approved or rejected already.", Cause: err}
 	}
 	var wrong *clientError
 	if errors.As(err, &wrong) {
-		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, detail: wrong.Error(), cause: err}
+		return &signin.PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, Detail: wrong.Error(), Cause: err}
 	}
 	return err
 }

@@ -153,7 +153,7 @@ func TestApplicationsAreForOperators(t *testing.T) {
 	f.change(operator, func(u *users.User) { u.Operator = false })
 	review.press(pages.ActionReject, pages.FieldReason, "no").expectStatus(403, "a role that was taken away")
 	f.change(operator, func(u *users.User) { u.Operator = true })
-	s, err := f.session(o.request(http.MethodGet, "/applications", ""))
+	s, err := f.signin.Session(o.request(http.MethodGet, "/applications", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestApproveRefuses(t *testing.T) {
 		}
 	}
 	taken := clients.Metadata{ID: "svc", Type: clients.Confidential, GrantTypes: []string{"client_credentials"}}
-	if _, err := f.ApproveApplication(t.Context(), a.Reference, taken); !errors.Is(err, ErrClientExists) {
+	if _, err := f.ApproveApplication(t.Context(), a.Reference, taken); !errors.Is(err, clients.ErrExists) {
 		t.Errorf("an id that is taken: %v", err)
 	}
 	if now := f.applications()[0]; now.Status != ApplicationPending {

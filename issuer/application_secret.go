@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -49,7 +50,7 @@ func (i *Issuer) serveApplicationSecret(w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	if err := i.checkForm(r, f, "application secret", nil); err != nil {
+	if err := i.signin.CheckForm(r, f, "application secret", nil); err != nil {
 		return err
 	}
 	if f.Get(pages.FieldAction) != pages.ActionReveal {
@@ -69,7 +70,7 @@ func (i *Issuer) askToReveal(w http.ResponseWriter, r *http.Request, link string
 		return i.secretLinkRefused(r, found, err)
 	}
 	i.pages.SecretReveal(w, r, http.StatusOK, pages.SecretReveal{
-		Action: i.path(secretLinkPath), CSRF: i.csrf("application secret", i.browser(w, r), nil), Transaction: link,
+		Action: i.path(secretLinkPath), CSRF: i.signin.CSRF("application secret", i.signin.Browser(w, r), nil), Transaction: link,
 		Client: client.DisplayName(), Expires: found.Expiry,
 		LanguageURL: i.path(secretLinkPath) + "?" + url.Values{secretLinkParameter: {link}}.Encode(),
 	})
@@ -142,12 +143,12 @@ func (i *Issuer) secretLinkRefused(r *http.Request, found *secretLink, err error
 	switch {
 	case errors.Is(err, errSecretLinkUsed):
 		i.trail.Record(r, "application_secret_reused", slog.String("reference", found.Reference), slog.String("client_id", found.ClientID))
-		return &pageError{status: http.StatusGone, kind: pages.ErrorUsed, cause: err,
-			detail: "The secret was shown before. If it was not you who saw it, tell the operators at once: they can replace it."}
+		return &signin.PageError{Status: http.StatusGone, Kind: pages.ErrorUsed, Cause: err,
+			Detail: "The secret was shown before. If it was not you who saw it, tell the operators at once: they can replace it."}
 	case errors.Is(err, errSecretLinkGone):
-		return &pageError{status: http.StatusGone, kind: pages.ErrorExpired, detail: "The application was removed since it was approved, or an operator has given it a secret.", cause: err}
+		return &signin.PageError{Status: http.StatusGone, Kind: pages.ErrorExpired, Detail: "The application was removed since it was approved, or an operator has given it a secret.", Cause: err}
 	case errors.Is(err, storage.ErrNotFound):
-		return &pageError{status: http.StatusNotFound, kind: pages.ErrorExpired, detail: "The link is not complete, or older than seven days. Ask the operators for another.", cause: err}
+		return &signin.PageError{Status: http.StatusNotFound, Kind: pages.ErrorExpired, Detail: "The link is not complete, or older than seven days. Ask the operators for another.", Cause: err}
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -76,7 +77,7 @@ func (i *Issuer) Application(ctx context.Context, reference string) (*Applicatio
 // ApproveApplication makes the client that was asked for, or enables the one that
 // registered itself, whose id and type stay. What adjust names replaces what was
 // asked for; its empty members leave that as it is. The error is
-// storage.ErrNotFound, ErrApplicationAnswered, ErrClientExists, what is wrong with
+// storage.ErrNotFound, ErrApplicationAnswered, ErrExists, what is wrong with
 // the client, or the storage's.
 func (i *Issuer) ApproveApplication(ctx context.Context, reference string, adjust clients.Metadata) (*Approval, error) {
 	a, err := i.Application(ctx, reference)
@@ -142,14 +143,14 @@ func answerAttrs(a *Application) []slog.Attr {
 // approveApplication makes a client of exactly that metadata, and the link to its
 // secret, or gives the metadata to the client that registered itself. by is the
 // operator's session, nil at the admin API.
-func (i *Issuer) approveApplication(ctx context.Context, reference string, metadata clients.Metadata, by *session) (*Approval, error) {
+func (i *Issuer) approveApplication(ctx context.Context, reference string, metadata clients.Metadata, by *signin.Session) (*Approval, error) {
 	switch {
 	case metadata.Type == "":
 		return nil, &clientError{fmt.Errorf("the applicant is not sure of the client type: decide on %q or %q", clients.Confidential, clients.Public)}
 	case len(metadata.GrantTypes) == 0:
 		return nil, &clientError{errors.New("the applicant is not sure of the grant types: decide on one or more")}
 	}
-	made, err := i.newClient(metadata)
+	made, err := i.clients.New(metadata)
 	if err != nil {
 		return nil, &clientError{err}
 	}
@@ -160,13 +161,13 @@ func (i *Issuer) approveApplication(ctx context.Context, reference string, metad
 		if err := i.checkOperator(tx, by); err != nil {
 			return err
 		}
-		a.Status, a.AnsweredBy = ApplicationApproved, by.subject()
+		a.Status, a.AnsweredBy = ApplicationApproved, operatorOf(by)
 		if a.Registered {
 			approved, err = i.enableRegistered(tx, a, made.Metadata)
 			return err
 		}
 		approved, a.ClientID = made, made.ID
-		if err := i.insertClient(tx, made); err != nil {
+		if err := i.clients.Insert(tx, made); err != nil {
 			return err
 		}
 		return i.putSecretLink(tx, link, &secretLink{
@@ -190,7 +191,7 @@ type clientError struct{ error }
 
 func (e *clientError) Unwrap() error { return e.error }
 
-func (i *Issuer) rejectApplication(ctx context.Context, reference, reason string, by *session) (*Application, error) {
+func (i *Issuer) rejectApplication(ctx context.Context, reference, reason string, by *signin.Session) (*Application, error) {
 	reason = cleanText(reason)
 	if utf8.RuneCountInString(reason) > maxApplicationReason {
 		return nil, fmt.Errorf("the reason is longer than %d characters", maxApplicationReason)
@@ -199,7 +200,7 @@ func (i *Issuer) rejectApplication(ctx context.Context, reference, reason string
 		if err := i.checkOperator(tx, by); err != nil {
 			return err
 		}
-		a.Status, a.AnsweredBy, a.Reason = ApplicationRejected, by.subject(), reason
+		a.Status, a.AnsweredBy, a.Reason = ApplicationRejected, operatorOf(by), reason
 		if a.Registered {
 			return i.rejectRegistered(tx, a)
 		}
@@ -209,19 +210,19 @@ func (i *Issuer) rejectApplication(ctx context.Context, reference, reason string
 
 // checkOperator: whoever decides is signed in and an operator when the decision
 // is written, not only when the page was shown. by is nil at the admin API.
-func (i *Issuer) checkOperator(tx storage.Tx, by *session) error {
+func (i *Issuer) checkOperator(tx storage.Tx, by *signin.Session) error {
 	if by == nil {
 		return nil
 	}
-	s, err := i.loadSession(tx, by.key)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.user.Operator {
+	s, err := i.realm.people.LoadSession(tx, by.Key)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.User.Operator {
 		return errNotOperator
 	}
 	return err
 }
 
-// subject is who is signed in; empty without a session.
-func (s *session) subject() string {
+// operatorOf is who decides: empty at the admin API, without a session.
+func operatorOf(s *signin.Session) string {
 	if s == nil {
 		return ""
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -139,7 +140,7 @@ func (f *fixture) signedIn(user *users.User) *visitor {
 func (v *visitor) signIn(user *users.User) {
 	v.t.Helper()
 	w := httptest.NewRecorder()
-	if _, _, err := v.f.Issuer.signIn(w, v.request(http.MethodGet, "/account", ""), user, []string{amrPassword}, acrPassword); err != nil {
+	if _, _, err := v.f.signin.SignIn(w, v.request(http.MethodGet, "/account", ""), user, []string{"pwd"}, signin.ACRPassword); err != nil {
 		v.t.Fatal(err)
 	}
 	v.keep(w)
@@ -200,7 +201,7 @@ func (v *visitor) do(r *http.Request, changes ...fixtureRequest) *shown {
 // 6265bis §4.1.3 want of every cookie.
 func (v *visitor) keep(w *httptest.ResponseRecorder) {
 	v.t.Helper()
-	secure := v.f.secure()
+	secure := strings.HasPrefix(v.f.URL(), "https:")
 	for _, c := range w.Result().Cookies() {
 		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.Secure != secure {
 			v.t.Errorf("cookie %s: want HttpOnly, SameSite=Lax, Path=/, no Domain, Secure=%v", c.Raw, secure)

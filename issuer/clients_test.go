@@ -57,7 +57,7 @@ func TestAddClient(t *testing.T) {
 		t.Errorf("a public client: %+v, secret %q, %v", public, secret, err)
 	}
 	for _, id := range []string{"app", "svc"} {
-		if _, secret, err := f.AddClient(t.Context(), newService(id)); !errors.Is(err, ErrClientExists) || secret != "" {
+		if _, secret, err := f.AddClient(t.Context(), newService(id)); !errors.Is(err, clients.ErrExists) || secret != "" {
 			t.Errorf("an id that is taken (%s): %v", id, err)
 		}
 	}
@@ -144,7 +144,7 @@ func TestRemoveClient(t *testing.T) {
 
 func TestRemoveClientRefuses(t *testing.T) {
 	f := newFixture(t)
-	if err := f.RemoveClient(t.Context(), "svc"); !errors.Is(err, ErrClientDeclared) {
+	if err := f.RemoveClient(t.Context(), "svc"); !errors.Is(err, clients.ErrDeclared) {
 		t.Errorf("a declared one: %v", err)
 	}
 	if err := f.RemoveClient(t.Context(), "nobody"); !errors.Is(err, storage.ErrNotFound) {
@@ -189,7 +189,7 @@ func TestRotateSecretRefuses(t *testing.T) {
 	if _, _, err := f.AddClient(t.Context(), clients.Metadata{ID: "app", Type: clients.Public}); err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[string]error{"svc": ErrClientDeclared, "app": ErrClientPublic, "nobody": storage.ErrNotFound} {
+	for id, want := range map[string]error{"svc": clients.ErrDeclared, "app": clients.ErrPublic, "nobody": storage.ErrNotFound} {
 		if secret, err := f.RotateSecret(t.Context(), id, 0); !errors.Is(err, want) || secret != "" {
 			t.Errorf("%s: %v, want %v", id, err, want)
 		}
@@ -221,7 +221,7 @@ func TestAddClientRace(t *testing.T) {
 			case err == nil:
 				won.Add(1)
 				expect(t, f.post("/token", ccGrant, withBasic("one", secret)), 200, "")
-			case !errors.Is(err, ErrClientExists) || secret != "":
+			case !errors.Is(err, clients.ErrExists) || secret != "":
 				t.Errorf("the loser: %v", err)
 			}
 		})

@@ -8,29 +8,9 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
-
-// kindCode is the storage kind of codes: issuer, handle.
-const kindCode = "code"
-
-// codeLifetime is how long a client has to redeem a code (RFC 6749 §4.1.2 says
-// ten minutes at most; clients need one second).
-const codeLifetime = time.Minute
-
-// authorizationCode is what the answer to an authorization request stands for.
-// It is bound to the client, the redirect URI and the PKCE challenge.
-type authorizationCode struct {
-	Authorization ledger.Authorization `json:"authorization"` // as it will be, should the code be redeemed
-
-	RedirectURI   string `json:"redirect_uri"`
-	CodeChallenge string `json:"code_challenge,omitempty"`
-
-	Expiry time.Time `json:"expiry"`
-	// Redeemed is a field and not a deletion: a second redemption must be
-	// recognized as one, because it means that the code was stolen.
-	Redeemed bool `json:"redeemed,omitempty"`
-}
 
 // errCode is the answer to every code that cannot be redeemed by this client;
 // the cause, in the log, says why.
@@ -42,12 +22,12 @@ func errCode(cause string) *oauth.Error {
 // for. It checks everything before it writes anything; a replay ends what the
 // first redemption gave. replayed is then the revocation to enforce, and refused
 // the answer: both are results of a transaction that must commit.
-func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorizationCode, replayed *ledger.Revocation, refused, err error) {
+func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *signin.Code, replayed *ledger.Revocation, refused, err error) {
 	key, ok := record.HandleKey(i.config.URL, r.Get("code"))
 	if !ok {
 		return nil, nil, errCode("not a code"), nil
 	}
-	code, err = record.Get[authorizationCode](tx, kindCode, key)
+	code, err = signin.GetCode(tx, key)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, nil, errCode("unknown or expired"), nil
@@ -69,13 +49,13 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 	if err := checkRedemption(code, r); err != nil {
 		return nil, nil, err, nil
 	}
-	if err := i.checkStillGranted(tx, granted, r.client); err != nil {
+	if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
 		return nil, nil, err, nil
 	}
 	code.Redeemed = true
 	granted.Created = record.Now()
 	// As long as anything it gave is good, a replay must be able to end it.
-	if err := record.Put(tx, kindCode, key, code, granted.Expiry); err != nil {
+	if err := signin.PutCode(tx, key, code, granted.Expiry); err != nil {
 		return nil, nil, nil, err
 	}
 	return code, nil, nil, i.realm.ledger.Put(tx, granted)
@@ -83,7 +63,7 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *authorization
 
 // checkRedemption holds a token request against the request that the code was
 // given for.
-func checkRedemption(code *authorizationCode, r *tokenRequest) error {
+func checkRedemption(code *signin.Code, r *tokenRequest) error {
 	redirectURI := r.Get("redirect_uri")
 	switch {
 	case redirectURI == "" && len(r.client.RedirectURIs) > 1:

@@ -243,7 +243,7 @@ func (c *Config) validateClients() error {
 		case client.Type == clients.Confidential && !hasSecret:
 			return fmt.Errorf("client %s: a confidential client needs a secret", client.ID)
 		case client.Type == clients.Public && hasSecret:
-			return fmt.Errorf("client %s: %w", client.ID, ErrClientPublic)
+			return fmt.Errorf("client %s: %w", client.ID, clients.ErrPublic)
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -205,13 +206,13 @@ func TestUserCodeGuesses(t *testing.T) {
 		alice := f.person(fixtureProfile)
 		d := f.device("client_id=tv&scope=read")
 		v := f.signedIn(alice)
-		for range freeGuesses - 1 {
+		for range signin.FreeGuesses - 1 {
 			v.confirm("BBBB-BBBB").expectStatus(400, "a wrong code is refused")
 		}
 		v.confirm(d.UserCode).expectStatus(200, "a right code is found")
 		v.confirm("BBBB-BBBC").expectStatus(400, "a wrong code is refused")
 		v.confirm(d.UserCode).expectStatus(429, "too many guesses are refused, right ones too")
-		time.Sleep(guessRefill)
+		time.Sleep(signin.GuessRefill)
 		v.confirm(d.UserCode).expectStatus(200, "after a while one may try again")
 	})
 }
@@ -285,7 +286,7 @@ func TestDeviceFlood(t *testing.T) {
 
 // TestUserCodeGuessesAtOnce: many guesses sent at once are many guesses.
 func TestUserCodeGuessesAtOnce(t *testing.T) {
-	l := limit.New(freeGuesses, guessRefill)
+	l := limit.New(signin.FreeGuesses, signin.GuessRefill)
 	var wg sync.WaitGroup
 	passed := make(chan bool, 200)
 	for range 200 {
@@ -299,7 +300,7 @@ func TestUserCodeGuessesAtOnce(t *testing.T) {
 			n++
 		}
 	}
-	if n != freeGuesses {
-		t.Errorf("%d of 200 guesses were looked at, want %d", n, freeGuesses)
+	if n != signin.FreeGuesses {
+		t.Errorf("%d of 200 guesses were looked at, want %d", n, signin.FreeGuesses)
 	}
 }

@@ -83,3 +83,6 @@ func (i *Issuer) withAliases(routes map[string]endpoint) map[string]endpoint {
 	}
 	return routes
 }
+
+// path is the path of one of our own pages.
+func (i *Issuer) path(endpoint string) string { return i.basePath() + endpoint }

@@ -7,6 +7,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -24,7 +25,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 		refused      error
 	)
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
-		var code *authorizationCode
+		var code *signin.Code
 		code, replayed, refused, err = i.redeemCode(tx, r)
 		if refused != nil || err != nil {
 			return err

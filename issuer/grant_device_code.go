@@ -68,7 +68,7 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, err
 			return errDeviceCode("redeemed already")
 		}
 		granted = &decision.Authorization
-		if err := i.checkStillGranted(tx, granted, r.client); err != nil {
+		if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
 			return err
 		}
 		decision.Redeemed = true

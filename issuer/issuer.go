@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
@@ -12,6 +13,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
 
@@ -21,12 +23,13 @@ type Issuer struct {
 	config    Config
 	state     *State
 	realm     *realm
-	declared  map[string]*clients.Client
+	clients   *clients.Registry
 	routes    map[string]endpoint
 	metadata  []byte
 	trail     audit.Trail
 	refusals  oauth.Refusals
 	resources clients.Resources
+	signin    *signin.Handler
 
 	pages      *pages.Pages
 	upstreams  []*upstream.Provider
@@ -45,16 +48,12 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	i := &Issuer{config: config.withDefaults(), state: state, declared: make(map[string]*clients.Client), base: pathOf(config.URL)}
+	i := &Issuer{config: config.withDefaults(), state: state, base: pathOf(config.URL)}
 	i.trail = audit.Trail{Logger: i.config.Logger, Issuer: config.URL, ClientIP: i.config.ClientIP}
 	i.resources = clients.Resources{Issuer: config.URL, Default: config.DefaultResource, Protected: i.config.Resources}
 	i.refusals = oauth.Refusals{Logger: i.config.Logger, Realm: config.URL}
 	i.assets = i.base + "/assets/"
-	for n := range i.config.Clients {
-		client := i.config.Clients[n]
-		client.Declared = true
-		i.declared[client.ID] = &client
-	}
+	i.clients = clients.NewRegistry(state.Storage, config.URL, i.config.scopeNames(), i.config.Clients)
 	if err := i.prepareSignIn(); err != nil {
 		return nil, err
 	}
@@ -62,6 +61,7 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
+	i.signin = i.newSignIn()
 	if err := i.trust(); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
@@ -79,7 +79,7 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 // prepareSignIn makes what people see, and the providers where they may sign in.
 func (i *Issuer) prepareSignIn() (err error) {
 	look := i.config.Pages
-	look.BasePath, look.HTTPS = i.basePath(), i.secure()
+	look.BasePath, look.HTTPS = i.basePath(), strings.HasPrefix(i.config.URL, "https:")
 	look.RenderFailed = func(r *http.Request, page string, err error) {
 		i.config.Logger.ErrorContext(r.Context(), "a page could not be rendered", "page", page, "error", err)
 	}
@@ -91,12 +91,32 @@ func (i *Issuer) prepareSignIn() (err error) {
 		if err != nil {
 			return fmt.Errorf("issuer %s: upstream: %w", i.config.URL, err)
 		}
-		if i.upstream(provider.ID()) != nil {
+		if slices.ContainsFunc(i.upstreams, func(other *upstream.Provider) bool { return other.ID() == provider.ID() }) {
 			return fmt.Errorf("issuer %s: upstream %s is configured twice", i.config.URL, provider.ID())
 		}
 		i.upstreams = append(i.upstreams, provider)
 	}
 	return nil
+}
+
+// newSignIn makes the pages of the sign-in.
+func (i *Issuer) newSignIn() *signin.Handler {
+	c := &i.config
+	texts := make(map[string]string)
+	for _, scope := range c.Scopes {
+		if scope.Description != "" {
+			texts[scope.Name] = scope.Description
+		}
+	}
+	return signin.New(signin.Config{
+		URL: c.URL, BasePath: i.basePath(),
+		AccessTokenLifetime: c.AccessTokenLifetime, RefreshTokenLifetime: c.RefreshTokenLifetime,
+		RefreshTokenIdleLifetime: c.RefreshTokenIdleLifetime, SessionLifetime: c.SessionLifetime,
+		LocalLogin: c.LocalLogin, CaddyUser: c.CaddyUser, Upstreams: i.upstreams, Applications: c.Applications,
+		ScopeTexts: texts, Resources: &i.resources, Client: i.clients.Client, HintedSubject: i.hintedSubject,
+		Devices: &i.realm.devices, Guesses: i.realm.guesses,
+		Sealer: i.realm.seal, Pages: i.pages, Trail: i.trail, Logger: c.Logger, ClientIP: c.ClientIP,
+	}, i.realm.people)
 }
 
 // URL is the issuer identifier.
@@ -124,30 +144,30 @@ func (i *Issuer) surface() map[string]endpoint {
 		base + "/device-authorization": {post, i.serveDeviceAuthorization, true},
 		base + "/device_authorization": {post, i.serveDeviceAuthorization, true},
 
-		base + "/device":      {both, i.show(i.serveDevice), false},
-		base + "/authorize":   {both, i.show(i.serveAuthorize), false},
-		base + "/login":       {both, i.show(i.serveLogin), false},
-		base + "/consent":     {both, i.show(i.serveConsent), false},
-		base + "/account":     {both, i.show(i.serveAccount), false},
-		base + "/end-session": {both, i.show(i.serveEndSession), false},
+		base + "/device":      {both, i.signin.Show(i.signin.ServeDevice), false},
+		base + "/authorize":   {both, i.signin.Show(i.signin.ServeAuthorize), false},
+		base + "/login":       {both, i.signin.Show(i.signin.ServeLogin), false},
+		base + "/consent":     {both, i.signin.Show(i.signin.ServeConsent), false},
+		base + "/account":     {both, i.signin.Show(i.signin.ServeAccount), false},
+		base + "/end-session": {both, i.signin.Show(i.signin.ServeEndSession), false},
 	}
 	// Links that were handed out work on when applications are turned off.
-	routes[base+"/applications/secret"] = endpoint{both, i.show(i.serveApplicationSecret), false}
+	routes[base+"/applications/secret"] = endpoint{both, i.signin.Show(i.serveApplicationSecret), false}
 	if i.config.Applications {
-		routes[base+"/applications"] = endpoint{get, i.show(i.serveApplications), false}
-		routes[base+"/applications/new"] = endpoint{both, i.show(i.serveApplicationForm), false}
-		routes[base+"/applications/*"] = endpoint{both, i.show(i.serveApplicationReview), false}
+		routes[base+"/applications"] = endpoint{get, i.signin.Show(i.serveApplications), false}
+		routes[base+"/applications/new"] = endpoint{both, i.signin.Show(i.serveApplicationForm), false}
+		routes[base+"/applications/*"] = endpoint{both, i.signin.Show(i.serveApplicationReview), false}
 	}
 	if i.config.Welcome {
-		routes[base+"/"] = endpoint{get, i.show(i.serveWelcome), false}
+		routes[base+"/"] = endpoint{get, i.signin.Show(i.serveWelcome), false}
 		if base != "" {
-			routes[base] = endpoint{get, i.show(i.serveWelcome), false}
+			routes[base] = endpoint{get, i.signin.Show(i.serveWelcome), false}
 		}
 	}
 	for _, provider := range i.upstreams {
 		// One for each, so that no provider can answer for another (RFC 9700
 		// §4.4.2.1).
-		routes[base+callbackPath(provider)] = endpoint{get, i.show(i.serveCallback(provider)), false}
+		routes[base+signin.CallbackPath(provider)] = endpoint{get, i.signin.Show(i.signin.ServeCallback(provider)), false}
 	}
 	// Metadata stands where RFC 8414 §3.1 puts it (well-known inserted before
 	// the issuer's path), where OpenID Connect Discovery §4 puts it (appended),

@@ -151,7 +151,7 @@ func TestTransactionIsBound(t *testing.T) {
 		page.press(pages.ActionAllow).expectStatus(http.StatusBadRequest, "a denial is an answer")
 
 		old := victim.authorize(authorization("prompt", "consent"))
-		time.Sleep(transactionLifetime + time.Second)
+		time.Sleep(time.Hour + time.Second)
 		old.press(pages.ActionAllow).expectStatus(http.StatusBadRequest, "older than an hour")
 
 		changed := victim.authorize(authorization("prompt", "consent"))

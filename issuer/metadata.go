@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 )
 
 // metadata is the authorization server metadata (RFC 8414 §2, OpenID Connect
@@ -82,7 +83,7 @@ func (i *Issuer) marshalMetadata() []byte {
 		IDTokenSigningAlgSupported: []keys.Algorithm{i.config.SigningAlgorithm},
 		ClaimsSupported:            claimsSupported,
 		ClaimTypesSupported:        []string{"normal"},
-		ACRValuesSupported:         []string{acrPassword},
+		ACRValuesSupported:         []string{signin.ACRPassword},
 		PromptValuesSupported:      []string{"none", "login", "consent", "select_account"},
 		UILocalesSupported:         []string{"en", "fr"},
 

@@ -2,10 +2,56 @@ package issuer
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
+
+// Client returns the client with that id, declared or stored. It returns an
+// error that is storage.ErrNotFound if there is none.
+func (i *Issuer) Client(ctx context.Context, id string) (*clients.Client, error) {
+	return i.clients.Client(ctx, id)
+}
+
+// Clients returns all clients by id.
+func (i *Issuer) Clients(ctx context.Context) ([]*clients.Client, error) { return i.clients.All(ctx) }
+
+// AddClient registers a client. An empty ID gets a random one; a confidential
+// client gets a secret, which is returned this once and kept only as a hash.
+func (i *Issuer) AddClient(ctx context.Context, metadata clients.Metadata) (client *clients.Client, secret string, err error) {
+	return i.clients.Add(ctx, metadata)
+}
+
+// RotateSecret gives a client a new secret, which is returned this once. The
+// ones before it go on working for the overlap, and no longer.
+func (i *Issuer) RotateSecret(ctx context.Context, id string, overlap time.Duration) (secret string, err error) {
+	return i.clients.RotateSecret(ctx, id, overlap)
+}
+
+// RemoveClient forgets a client and ends every token it holds. The request of one
+// that waits for approval goes with it.
+func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
+	if i.clients.IsDeclared(id) {
+		return clients.ErrDeclared
+	}
+	return i.realm.ledger.EndClient(ctx, id, func(tx storage.Tx) error {
+		client, err := clients.Get(tx, i.config.URL, id)
+		if err != nil && !errors.Is(err, storage.ErrDamaged) {
+			return err // a damaged record can still be removed
+		}
+		if err == nil && client.IsWaiting() {
+			if err := i.withdrawApplication(tx, client); err != nil {
+				return err
+			}
+		}
+		return clients.Delete(tx, i.config.URL, id)
+	})
+}
 
 // RevokeToken ends an access token of this issuer. It returns an error that is
 // introspect.ErrInactive if it is not one that is in force.
@@ -27,4 +73,39 @@ func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*ledger.
 // error that is storage.ErrNotFound if there is none with that id.
 func (i *Issuer) RevokeAuthorization(ctx context.Context, id string) error {
 	return i.realm.ledger.EndByID(ctx, id)
+}
+
+// AddUser adds a person who signs in here; see users.Users.Add.
+func (i *Issuer) AddUser(ctx context.Context, user users.User, password string) (*users.User, error) {
+	return i.realm.users.Add(ctx, user, password)
+}
+
+// Users returns everyone whom the issuer knows.
+func (i *Issuer) Users(ctx context.Context) ([]*users.User, error) { return i.realm.users.List(ctx) }
+
+// User returns a person by username or, beginning with "u:", by subject. The
+// error is storage.ErrNotFound if there is none.
+func (i *Issuer) User(ctx context.Context, name string) (*users.User, error) {
+	if user, err := i.realm.users.Get(ctx, name); !errors.Is(err, storage.ErrNotFound) {
+		return user, err
+	}
+	return i.realm.users.Find(ctx, name)
+}
+
+// RemoveUser forgets a person, with their sessions, what they granted, and every
+// token that speaks for them.
+func (i *Issuer) RemoveUser(ctx context.Context, subject string) error {
+	return i.realm.people.Remove(ctx, subject)
+}
+
+// SetPassword gives a person a new password. Every session of theirs ends, and
+// everything they granted: whoever had the old password may have granted it.
+func (i *Issuer) SetPassword(ctx context.Context, subject, password string) error {
+	return i.realm.people.SetPassword(ctx, subject, password)
+}
+
+// Disconnect takes everything back that a person granted to a client: the
+// remembered consent, and all tokens at once.
+func (i *Issuer) Disconnect(ctx context.Context, subject, clientID string) error {
+	return i.realm.people.Disconnect(ctx, subject, clientID)
 }

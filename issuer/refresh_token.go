@@ -119,5 +119,5 @@ func (i *Issuer) checkRefresh(tx storage.Tx, a *ledger.Authorization, r *tokenRe
 	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(oauth.ScopeOfflineAccess) && a.Scope.Has(oauth.ScopeOfflineAccess)):
 		return errRefreshToken("the client may no longer have refresh tokens")
 	}
-	return i.checkGrantor(tx, a, r.client)
+	return i.realm.people.CheckGrantor(tx, a, r.client)
 }

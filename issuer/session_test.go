@@ -107,11 +107,6 @@ func TestCookieNames(t *testing.T) {
 		}
 		v.get(f.path("/account")).expectPage(pages.ActionLogout, "signed in at "+issuer)
 	}
-	a := newFixture(t, withPeople, func(c *Config) { c.URL = "https://auth.test/a" })
-	b := newFixture(t, withPeople, func(c *Config) { c.URL = "https://auth.test/b" })
-	if a.cookieName("session") == b.cookieName("session") {
-		t.Error("two issuers on one host share a cookie")
-	}
 }
 
 // A session ends by itself, and with its person.

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/seal"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -56,6 +57,7 @@ type realm struct {
 	verified *introspect.Cache
 	seal     *seal.Sealer
 	users    *users.Users
+	people   *signin.People
 	devices  device.Pending
 	guesses  *limit.Limiter // of user codes
 
@@ -93,7 +95,8 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 		return nil, err
 	}
 	r.users = users.New(s.Storage, url)
-	r.guesses = limit.New(freeGuesses, guessRefill)
+	r.people = signin.NewPeople(s.Storage, url, r.users, r.ledger)
+	r.guesses = limit.New(signin.FreeGuesses, signin.GuessRefill)
 	r.requests = limit.New(freeRequests, requestRefill)
 	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -105,7 +106,7 @@ func TestSignInRacesNewPassword(t *testing.T) {
 	must(t, f.SetPassword(t.Context(), stale.ID, newPassword))
 	v := f.visitor()
 	w := httptest.NewRecorder()
-	if _, _, err := f.Issuer.signIn(w, v.request("GET", "/login", ""), stale, []string{amrPassword}, acrPassword); err == nil {
+	if _, _, err := f.signin.SignIn(w, v.request("GET", "/login", ""), stale, []string{"pwd"}, signin.ACRPassword); err == nil {
 		t.Error("a session was made by the old password")
 	}
 	if len(w.Result().Cookies()) != 0 {
@@ -124,7 +125,7 @@ func TestPasswordChangesRace(t *testing.T) {
 	f.store.hold(2)
 	for n := range 2 {
 		wg.Go(func() {
-			if f.changeOwnPassword(t.Context(), proven, fmt.Sprintf("%s %d", newPassword, n)) == nil {
+			if f.realm.people.ChangePassword(t.Context(), proven, fmt.Sprintf("%s %d", newPassword, n)) == nil {
 				won.Add(1)
 			}
 		})

@@ -1,23 +1,21 @@
 package issuer
 
 import (
-	"context"
 	"net/http"
+	"strings"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
 // serveWelcome tells developers how to use this server, and the operator of a
 // fresh one what to do next. All of it follows from the configuration in force.
 func (i *Issuer) serveWelcome(w http.ResponseWriter, r *http.Request) error {
-	s, err := i.session(r)
+	s, err := i.signin.Session(r)
 	if err != nil {
 		return err
 	}
-	fresh, err := i.isFresh(r.Context())
+	fresh, err := i.clients.IsEmpty(r.Context())
 	if err != nil {
 		return err
 	}
@@ -34,13 +32,13 @@ func (i *Issuer) serveWelcome(w http.ResponseWriter, r *http.Request) error {
 		page.AccountURL = i.path("/account")
 	}
 	for _, name := range i.config.scopeNames() {
-		page.Scopes = append(page.Scopes, i.describeScope(name, false))
+		page.Scopes = append(page.Scopes, i.signin.DescribeScope(name, false))
 	}
 	if i.config.Applications {
 		page.RequestURL = i.path("/applications/new")
 	}
 	if s != nil {
-		page.SignedInAs = s.user.Username
+		page.SignedInAs = s.User.Username
 	}
 	i.pages.Welcome(w, r, http.StatusOK, page)
 	return nil
@@ -80,7 +78,7 @@ func (i *Issuer) publicEndpoints() pages.Endpoints {
 	}
 	// Where the issuer has a path, the metadata's URL is not below it (RFC 8414
 	// §3.1).
-	endpoints.ServerMetadata = i.origin() + endpointPaths["server_metadata"] + i.basePath()
+	endpoints.ServerMetadata = strings.TrimSuffix(i.config.URL, i.basePath()) + endpointPaths["server_metadata"] + i.basePath()
 	return endpoints
 }
 
@@ -94,17 +92,4 @@ func (i *Issuer) exampleResource() string {
 		return all[0]
 	}
 	return ""
-}
-
-// isFresh tells whether there is no client yet.
-func (i *Issuer) isFresh(ctx context.Context) (bool, error) {
-	if len(i.declared) > 0 {
-		return false, nil
-	}
-	found := false
-	err := i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
-		found, err = clients.Any(tx, i.config.URL)
-		return err
-	})
-	return err == nil && !found, err
 }

@@ -199,7 +199,7 @@ func (w *welcomed) runAuthorizationCode(code map[string]string, v *visitor) (ref
 	verifier, state, _ := strings.Cut(rest, " ")
 
 	// A person opens the address in a browser and agrees.
-	page := v.get(strings.TrimPrefix(address, w.origin())).follow()
+	page := v.get(strings.TrimPrefix(address, strings.TrimSuffix(w.URL(), w.basePath()))).follow()
 	if page.has("allow") {
 		page = page.press("allow")
 	}
@@ -230,7 +230,7 @@ func (w *welcomed) runDeviceCode(code map[string]string, v *visitor) {
 	answer := w.answer(w.run(first))
 
 	// A person opens the address, sees the code and agrees.
-	page := v.get(strings.TrimPrefix(w.text(answer, "verification_uri_complete"), w.origin()))
+	page := v.get(strings.TrimPrefix(w.text(answer, "verification_uri_complete"), strings.TrimSuffix(w.URL(), w.basePath())))
 	for range 3 {
 		if page.has("allow") {
 			break

@@ -1,4 +1,4 @@
-package issuer
+package signin
 
 import (
 	"context"
@@ -49,18 +49,18 @@ func (e *redirectError) Unwrap() error { return e.err }
 // redirect URI are proven, errors are pages (RFC 6749 §4.1.2.1): sending them on
 // would make the server a relay to anywhere. From then on they are
 // *redirectError.
-func (i *Issuer) parseAuthorizationRequest(ctx context.Context, query string) (*authorizationRequest, error) {
+func (h *Handler) parseAuthorizationRequest(ctx context.Context, query string) (*authorizationRequest, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return nil, oauth.Refuse(oauth.InvalidRequest, "the parameters are not well-formed").Because(err)
 	}
-	request, err := i.proveClient(ctx, values)
+	request, err := h.proveClient(ctx, values)
 	if err != nil {
 		return nil, err
 	}
 	f, err := oauth.ParseForm(query)
 	if err == nil {
-		err = i.fillRequest(request, f)
+		err = h.fillRequest(request, f)
 	}
 	if err != nil {
 		return nil, &redirectError{request, oauth.AsError(err)}
@@ -70,25 +70,25 @@ func (i *Issuer) parseAuthorizationRequest(ctx context.Context, query string) (*
 
 // proveClient finds the client and proves the redirect URI. Both must be there
 // once: of two, an attacker's could be the one that is used.
-func (i *Issuer) proveClient(ctx context.Context, values url.Values) (*authorizationRequest, error) {
+func (h *Handler) proveClient(ctx context.Context, values url.Values) (*authorizationRequest, error) {
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		if len(values[name]) > 1 {
-			return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, code: oauth.InvalidRequest, detail: name + " is repeated."}
+			return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, code: oauth.InvalidRequest, Detail: name + " is repeated."}
 		}
 	}
-	client, err := i.Client(ctx, values.Get("client_id"))
+	client, err := h.config.Client(ctx, values.Get("client_id"))
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || (err == nil && client.Disabled):
-		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorClient, code: oauth.InvalidRequest,
-			detail: "client_id is missing, or names no client of this server."}
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorClient, code: oauth.InvalidRequest,
+			Detail: "client_id is missing, or names no client of this server."}
 	case err != nil:
 		return nil, err
 	}
 	openID := slices.Contains(strings.Fields(values.Get("scope")), oauth.ScopeOpenID)
 	redirectURI, err := client.ProvenRedirectURI(values.Get("redirect_uri"), openID)
 	if err != nil {
-		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorRedirect, code: oauth.InvalidRequest, cause: err,
-			detail: "redirect_uri is missing, or is not one that the client is registered with, character for character."}
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRedirect, code: oauth.InvalidRequest, Cause: err,
+			Detail: "redirect_uri is missing, or is not one that the client is registered with, character for character."}
 	}
 	return &authorizationRequest{
 		client: client, redirectURI: redirectURI, maxAge: -1,
@@ -98,7 +98,7 @@ func (i *Issuer) proveClient(ctx context.Context, values url.Values) (*authoriza
 }
 
 // fillRequest checks the parameters that are not about who asks.
-func (i *Issuer) fillRequest(q *authorizationRequest, f oauth.Form) error {
+func (h *Handler) fillRequest(q *authorizationRequest, f oauth.Form) error {
 	if err := checkResponse(q.client, f); err != nil {
 		return err
 	}
@@ -113,14 +113,14 @@ func (i *Issuer) fillRequest(q *authorizationRequest, f oauth.Form) error {
 	if q.scope, err = q.client.GrantableScope(f.Get("scope")); err != nil {
 		return err
 	}
-	if q.audience, err = i.resources.Personal(f.All("resource"), q.client, q.scope); err != nil {
+	if q.audience, err = h.config.Resources.Personal(f.All("resource"), q.client, q.scope); err != nil {
 		return err
 	}
 	if err := q.parsePrompt(f); err != nil {
 		return err
 	}
 	if hint := f.Get("id_token_hint"); hint != "" {
-		if q.idTokenHint, _, err = i.hintedSubject(hint); err != nil {
+		if q.idTokenHint, _, err = h.config.HintedSubject(hint); err != nil {
 			return oauth.Refuse(oauth.InvalidRequest, "id_token_hint is not an ID token of this issuer").Because(err)
 		}
 	}
@@ -186,7 +186,7 @@ func (q *authorizationRequest) parsePrompt(f oauth.Form) error {
 // needsSignIn tells whether the person must sign in, though perhaps they have:
 // nobody has, or somebody else than the client expects, or not lately enough. A
 // sign-in since the request began is late enough for everything.
-func (q *authorizationRequest) needsSignIn(s *session, begun time.Time) bool {
+func (q *authorizationRequest) needsSignIn(s *Session, begun time.Time) bool {
 	switch {
 	case s == nil, q.idTokenHint != "" && q.idTokenHint != s.Subject:
 		return true

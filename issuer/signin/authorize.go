@@ -1,4 +1,4 @@
-package issuer
+package signin
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
@@ -18,11 +19,11 @@ import (
 // maxQuery bounds an authorization request: it comes back in addresses.
 const maxQuery = 16 << 10
 
-// serveAuthorize is the authorization endpoint (RFC 6749 §3.1). It takes the
+// ServeAuthorize is the authorization endpoint (RFC 6749 §3.1). It takes the
 // request by GET or POST and goes as far as it can without the person. A POST is
 // turned into a GET first: it comes from the client's site, so browsers send it
 // without our cookies, and the person would look signed out.
-func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) ServeAuthorize(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.RawQuery
 	if r.Method == http.MethodPost {
 		f, err := oauth.ReadForm(w, r)
@@ -32,102 +33,102 @@ func (i *Issuer) serveAuthorize(w http.ResponseWriter, r *http.Request) error {
 		query = url.Values(f).Encode()
 	}
 	if len(query) > maxQuery {
-		return &pageError{status: http.StatusRequestURITooLong, kind: pages.ErrorRequest, code: oauth.InvalidRequest, detail: "The request is too long."}
+		return &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, code: oauth.InvalidRequest, Detail: "The request is too long."}
 	}
 	if r.Method == http.MethodPost {
-		redirect(w, i.path("/authorize")+"?"+query)
+		Redirect(w, h.path("/authorize")+"?"+query)
 		return nil
 	}
-	t := i.newTransaction(forAuthorization, query, i.browser(w, r))
-	return i.advance(w, r, t)
+	t := h.newTransaction(forAuthorization, query, h.Browser(w, r))
+	return h.advance(w, r, t)
 }
 
 // advance takes an authorization request as far as it goes: to the sign-in page,
 // to the consent page, or with an answer to the client. The request is checked
 // anew each time, because client and person may have changed meanwhile.
-func (i *Issuer) advance(w http.ResponseWriter, r *http.Request, t *transaction) error {
-	q, err := i.parseAuthorizationRequest(r.Context(), t.Query)
+func (h *Handler) advance(w http.ResponseWriter, r *http.Request, t *transaction) error {
+	q, err := h.parseAuthorizationRequest(r.Context(), t.Query)
 	if err != nil {
-		return i.answerError(w, r, err)
+		return h.answerError(w, r, err)
 	}
-	s, err := i.session(r)
+	s, err := h.Session(r)
 	if err != nil {
 		return err
 	}
 	if q.needsSignIn(s, t.Started) {
 		if q.promptNone {
-			return i.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.LoginRequired, "nobody, or somebody else, is signed in, or not lately enough")})
+			return h.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.LoginRequired, "nobody, or somebody else, is signed in, or not lately enough")})
 		}
-		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+		return h.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
-	covered, err := i.consentCovers(r.Context(), q, s.Subject)
+	covered, err := h.consentCovers(r.Context(), q, s.Subject)
 	if err != nil {
 		return err
 	}
 	if !covered {
 		if q.promptNone {
-			return i.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.ConsentRequired, "the person has not agreed to this yet")})
+			return h.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.ConsentRequired, "the person has not agreed to this yet")})
 		}
-		return i.showConsent(w, r, t, q, s)
+		return h.showConsent(w, r, t, q, s)
 	}
-	return i.giveCode(w, r, t, q, s, false)
+	return h.giveCode(w, r, t, q, s, false)
 }
 
 // giveCode writes a code, and the consent it rests on if that is new, and sends
 // the browser back to the client with it. A transaction gives one code: the same
 // form sent twice gives an error page.
-func (i *Issuer) giveCode(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *session, agreed bool) error {
+func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *Session, agreed bool) error {
 	code := record.NewHandle()
-	key, _ := record.HandleKey(i.config.URL, code)
-	given := authorizationCode{
-		Authorization: i.authorizationFor(q, s), RedirectURI: q.redirectURI, CodeChallenge: q.codeChallenge,
+	key, _ := record.HandleKey(h.config.URL, code)
+	given := Code{
+		Authorization: h.authorizationFor(q.client, q.scope, q.audience, q.nonce, s), RedirectURI: q.redirectURI, CodeChallenge: q.codeChallenge,
 		Expiry: record.Now().Add(codeLifetime),
 	}
-	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
-		if _, err := i.loadSession(tx, s.key); err != nil {
+	err := h.people.store.Update(r.Context(), func(tx storage.Tx) error {
+		if _, err := h.people.LoadSession(tx, s.Key); err != nil {
 			return err // signed out in the meantime, or removed
 		}
-		if err := i.spend(tx, t); err != nil {
+		if err := h.spend(tx, t); err != nil {
 			return err
 		}
 		if agreed {
-			if err := i.agree(tx, s.Subject, q); err != nil {
+			if err := h.people.agree(tx, s.Subject, q.client, q.scope, q.audience); err != nil {
 				return err
 			}
 		}
-		return record.Put(tx, kindCode, key, given, given.Expiry)
+		return PutCode(tx, key, &given, given.Expiry)
 	})
 	if errors.Is(err, storage.ErrNotFound) {
-		return i.showLogin(w, r, http.StatusOK, t, loginProblem{})
+		return h.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
 	if err != nil {
 		return err
 	}
-	i.trail.Record(r, "code_issued", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
+	h.config.Trail.Record(r, "code_issued", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
 		slog.String("scope", q.scope.String()), slog.String("authorization_id", given.Authorization.ID))
-	return i.answer(w, r, q, url.Values{"code": {code}})
+	return h.answer(w, r, q, url.Values{"code": {code}})
 }
 
 // authorizationFor is what the code will stand for.
-func (i *Issuer) authorizationFor(q *authorizationRequest, s *session) ledger.Authorization {
-	offline := q.scope.Has(oauth.ScopeOfflineAccess)
-	lifetime := i.config.AccessTokenLifetime
-	if offline || q.client.RefreshTokenAlways {
-		lifetime = max(lifetime, i.config.RefreshTokenLifetime)
+func (h *Handler) authorizationFor(client *clients.Client, scope oauth.Scope, audience []string, nonce string, s *Session) ledger.Authorization {
+	offline := scope.Has(oauth.ScopeOfflineAccess)
+	lifetime := h.config.AccessTokenLifetime
+	if offline || client.RefreshTokenAlways {
+		lifetime = max(lifetime, h.config.RefreshTokenLifetime)
 	}
 	return ledger.Authorization{
-		ID: record.RandomText(16), ClientID: q.client.ID, Subject: s.Subject, Scope: q.scope, Audience: q.audience,
-		AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR, Nonce: q.nonce, Session: s.key, Offline: offline,
+		ID: record.RandomText(16), ClientID: client.ID, Subject: s.Subject, Scope: scope, Audience: audience,
+		AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR, Nonce: nonce, Session: s.Key, Offline: offline,
 		Created: record.Now(), Expiry: record.Now().Add(lifetime + codeLifetime),
 	}
 }
 
 // spend marks a transaction as answered.
-func (i *Issuer) spend(tx storage.Tx, t *transaction) error {
-	key := i.config.URL + " " + t.ID
+func (h *Handler) spend(tx storage.Tx, t *transaction) error {
+	key := h.config.URL + " " + t.ID
 	switch _, err := tx.Get(kindSpent, key); {
 	case err == nil:
-		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorUsed, detail: "This form was answered already. Go back to the application."}
+		return &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorUsed, Detail: "This form was answered already. Go back to the application."}
 	case !errors.Is(err, storage.ErrNotFound):
 		return err
 	}
@@ -136,7 +137,7 @@ func (i *Issuer) spend(tx storage.Tx, t *transaction) error {
 
 // answerError sends a refusal to the client if it is proven, and shows a page
 // otherwise.
-func (i *Issuer) answerError(w http.ResponseWriter, r *http.Request, err error) error {
+func (h *Handler) answerError(w http.ResponseWriter, r *http.Request, err error) error {
 	var to *redirectError
 	if !errors.As(err, &to) {
 		return err
@@ -145,12 +146,12 @@ func (i *Issuer) answerError(w http.ResponseWriter, r *http.Request, err error) 
 		// Nobody has agreed to this client yet, and anybody may have registered it:
 		// to send people on would make the server a relay to anywhere (RFC 9700
 		// §4.11.2).
-		return &pageError{status: http.StatusBadRequest, kind: pages.ErrorRequest, code: to.err.Code, detail: to.err.Description, cause: to.err}
+		return &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, code: to.err.Code, Detail: to.err.Description, Cause: to.err}
 	}
 	if to.err.Status() >= http.StatusInternalServerError {
-		i.config.Logger.LogAttrs(r.Context(), slog.LevelError, "authorization failed", slog.Any("cause", to.err))
+		h.config.Logger.LogAttrs(r.Context(), slog.LevelError, "authorization failed", slog.Any("cause", to.err))
 	}
-	return i.answer(w, r, to.request, url.Values{
+	return h.answer(w, r, to.request, url.Values{
 		"error": {string(to.err.Code)}, "error_description": {oauth.DescriptionText(to.err.Description)},
 	})
 }
@@ -158,8 +159,8 @@ func (i *Issuer) answerError(w http.ResponseWriter, r *http.Request, err error) 
 // answer sends the browser to the client with an answer (RFC 6749 §4.1.2), always
 // with the state it sent and with iss (RFC 9207), so that a client of several
 // servers knows whose answer it is.
-func (i *Issuer) answer(w http.ResponseWriter, r *http.Request, q *authorizationRequest, values url.Values) error {
-	values.Set("iss", i.config.URL)
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, q *authorizationRequest, values url.Values) error {
+	values.Set("iss", h.config.URL)
 	if q.state != "" {
 		values.Set("state", q.state)
 	}
@@ -173,20 +174,20 @@ func (i *Issuer) answer(w http.ResponseWriter, r *http.Request, q *authorization
 				form.Fields = append(form.Fields, pages.FormField{Name: name, Value: value})
 			}
 		}
-		i.pages.FormPost(w, r, form)
+		h.config.Pages.FormPost(w, r, form)
 		return nil
 	}
 	location := q.redirectURI + "?" + values.Encode()
 	if strings.Contains(q.redirectURI, "?") {
 		location = q.redirectURI + "&" + values.Encode()
 	}
-	redirect(w, location)
+	Redirect(w, location)
 	return nil
 }
 
-// redirect sends the browser on with 303, which makes a GET of whatever was
+// Redirect sends the browser on with 303, which makes a GET of whatever was
 // posted: a 307 would post a password again, elsewhere (RFC 9700 §4.12).
-func redirect(w http.ResponseWriter, location string) {
+func Redirect(w http.ResponseWriter, location string) {
 	header := w.Header()
 	header.Set("Location", location)
 	header.Set("Cache-Control", "no-cache, no-store")

@@ -1,4 +1,4 @@
-package issuer
+package signin
 
 import (
 	"net/http"
@@ -34,16 +34,18 @@ type transaction struct {
 const (
 	forAuthorization = "authorization"
 	forAccount       = "account"
+	forDevice        = "device"       // its Query is the user code
+	ForApplications  = "applications" // an operator answers; its Query is a reference, or empty
 )
 
-func (i *Issuer) newTransaction(purpose, query, browser string) *transaction {
+func (h *Handler) newTransaction(purpose, query, browser string) *transaction {
 	// To the nanosecond: a sign-in counts as new if it is later than this.
 	return &transaction{ID: record.RandomText(16), Purpose: purpose, Query: query, Browser: browser, Started: time.Now().UTC()}
 }
 
 // sealed is the transaction as it travels.
-func (i *Issuer) sealed(t *transaction) string {
-	text, err := i.realm.seal.Seal("transaction", t)
+func (h *Handler) sealed(t *transaction) string {
+	text, err := h.config.Sealer.Seal("transaction", t)
 	if err != nil { // strings and a time
 		panic(err)
 	}
@@ -51,19 +53,19 @@ func (i *Issuer) sealed(t *transaction) string {
 }
 
 // resume opens the transaction that a browser came back with.
-func (i *Issuer) resume(r *http.Request, sealed string) (*transaction, error) {
+func (h *Handler) resume(r *http.Request, sealed string) (*transaction, error) {
 	t := new(transaction)
-	if err := i.realm.seal.Unseal("transaction", sealed, t); err != nil {
-		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired, cause: err,
-			detail: "The transaction was not begun here. Start again at the application."}
+	if err := h.config.Sealer.Unseal("transaction", sealed, t); err != nil {
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorExpired, Cause: err,
+			Detail: "The transaction was not begun here. Start again at the application."}
 	}
-	if browser := i.cookie(r, "browser"); browser == "" || browser != t.Browser {
-		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorForgery,
-			detail: "The transaction was begun in another browser, or the browser does not keep cookies."}
+	if browser := h.cookie(r, "browser"); browser == "" || browser != t.Browser {
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorForgery,
+			Detail: "The transaction was begun in another browser, or the browser does not keep cookies."}
 	}
 	if time.Since(t.Started) > transactionLifetime {
-		return nil, &pageError{status: http.StatusBadRequest, kind: pages.ErrorExpired,
-			detail: "The transaction is too old. Start again at the application."}
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorExpired,
+			Detail: "The transaction is too old. Start again at the application."}
 	}
 	return t, nil
 }

@@ -1,4 +1,4 @@
-package issuer
+package signin
 
 import (
 	"log/slog"
@@ -19,46 +19,46 @@ type logoutRequest struct {
 	returnURI string // registered with the client; empty: none
 }
 
-// serveEndSession signs people out. Without proof that the client's user and the
+// ServeEndSession signs people out. Without proof that the client's user and the
 // person here are the same, they are asked first: any page could link here.
-func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
-	f, err := i.logoutForm(w, r)
+func (h *Handler) ServeEndSession(w http.ResponseWriter, r *http.Request) error {
+	f, err := h.logoutForm(w, r)
 	if err != nil {
 		return err
 	}
-	s, err := i.session(r)
+	s, err := h.Session(r)
 	if err != nil {
 		return err
 	}
-	q, err := i.parseLogout(r, f)
+	q, err := h.parseLogout(r, f)
 	if err != nil {
 		return err
 	}
 	confirmed := r.Method == http.MethodPost && f.Get(pages.FieldCSRF) != ""
 	if confirmed {
-		if err := i.checkForm(r, f, "logout", s); err != nil {
+		if err := h.CheckForm(r, f, "logout", s); err != nil {
 			return err
 		}
 		if f.Get(pages.FieldAction) == pages.ActionStay {
-			redirect(w, i.path("/account"))
+			Redirect(w, h.path("/account"))
 			return nil
 		}
 	}
 	switch {
 	case s == nil:
-		return i.afterLogout(w, r, q)
+		return h.afterLogout(w, r, q)
 	case confirmed, q.subject == s.Subject && navigated(r):
-		if err := i.endSession(r.Context(), s.Subject, s.key); err != nil {
+		if err := h.people.endSession(r.Context(), s.Subject, s.Key); err != nil {
 			return err
 		}
-		i.signedOut(w, r, s)
-		return i.afterLogout(w, r, q)
+		h.signedOut(w, r, s)
+		return h.afterLogout(w, r, q)
 	}
-	return i.confirmLogout(w, r, s, q, f)
+	return h.confirmLogout(w, r, s, q, f)
 }
 
 // logoutForm reads the parameters of GET and of POST.
-func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (oauth.Form, error) {
+func (h *Handler) logoutForm(w http.ResponseWriter, r *http.Request) (oauth.Form, error) {
 	if r.Method == http.MethodPost {
 		f, err := oauth.ReadForm(w, r)
 		if err != nil {
@@ -66,8 +66,8 @@ func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (oauth.Form,
 		}
 		if sealed := f.Get(pages.FieldTransaction); sealed != "" {
 			var query string
-			if err := i.realm.seal.Unseal("logout", sealed, &query); err != nil {
-				return nil, errForged
+			if err := h.config.Sealer.Unseal("logout", sealed, &query); err != nil {
+				return nil, ErrForged
 			}
 			original, err := oauth.ParseForm(query)
 			if err != nil {
@@ -85,11 +85,11 @@ func (i *Issuer) logoutForm(w http.ResponseWriter, r *http.Request) (oauth.Form,
 
 // parseLogout checks what a client asks for. It may be sent back to only where
 // it is registered with (§3).
-func (i *Issuer) parseLogout(r *http.Request, f oauth.Form) (*logoutRequest, error) {
+func (h *Handler) parseLogout(r *http.Request, f oauth.Form) (*logoutRequest, error) {
 	q := new(logoutRequest)
 	clientID := f.Get("client_id")
 	if hint := f.Get("id_token_hint"); hint != "" {
-		subject, audience, err := i.hintedSubject(hint)
+		subject, audience, err := h.config.HintedSubject(hint)
 		if err != nil {
 			return nil, oauth.Refuse(oauth.InvalidRequest, "id_token_hint is not an ID token of this issuer").Because(err)
 		}
@@ -99,7 +99,7 @@ func (i *Issuer) parseLogout(r *http.Request, f oauth.Form) (*logoutRequest, err
 		q.subject, clientID = subject, audience
 	}
 	if clientID != "" {
-		client, err := i.Client(r.Context(), clientID)
+		client, err := h.config.Client(r.Context(), clientID)
 		if err != nil || client.Disabled {
 			return nil, oauth.Refuse(oauth.InvalidRequest, "client_id names no client of this server").Because(err)
 		}
@@ -132,15 +132,15 @@ func navigated(r *http.Request) bool {
 }
 
 // confirmLogout asks whether to sign out.
-func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *session, q *logoutRequest, f oauth.Form) error {
+func (h *Handler) confirmLogout(w http.ResponseWriter, r *http.Request, s *Session, q *logoutRequest, f oauth.Form) error {
 	delete(f, pages.FieldCSRF)
 	delete(f, pages.FieldAction)
-	sealed, err := i.realm.seal.Seal("logout", url.Values(f).Encode())
+	sealed, err := h.config.Sealer.Seal("logout", url.Values(f).Encode())
 	if err != nil {
 		return err
 	}
 	page := pages.Logout{
-		Action: i.path("/end-session"), CSRF: i.csrf("logout", i.browser(w, r), s), Transaction: sealed, User: s.user.Username,
+		Action: h.path("/end-session"), CSRF: h.CSRF("logout", h.Browser(w, r), s), Transaction: sealed, User: s.User.Username,
 	}
 	if q.client != nil {
 		page.Client = q.client.DisplayName()
@@ -148,26 +148,26 @@ func (i *Issuer) confirmLogout(w http.ResponseWriter, r *http.Request, s *sessio
 	if q.returnURI != "" {
 		page.FormTargets = []string{q.returnURI}
 	}
-	i.pages.Logout(w, r, http.StatusOK, page)
+	h.config.Pages.Logout(w, r, http.StatusOK, page)
 	return nil
 }
 
 // signedOut removes the cookie of a session that has ended.
-func (i *Issuer) signedOut(w http.ResponseWriter, r *http.Request, s *session) {
-	i.setCookie(w, "session", "")
-	i.trail.Record(r, "logout", slog.String("subject", s.Subject))
+func (h *Handler) signedOut(w http.ResponseWriter, r *http.Request, s *Session) {
+	h.setCookie(w, "session", "")
+	h.config.Trail.Record(r, "logout", slog.String("subject", s.Subject))
 }
 
 // afterLogout sends the browser back, or says that it is done.
-func (i *Issuer) afterLogout(w http.ResponseWriter, r *http.Request, q *logoutRequest) error {
+func (h *Handler) afterLogout(w http.ResponseWriter, r *http.Request, q *logoutRequest) error {
 	if q.returnURI != "" {
-		redirect(w, q.returnURI)
+		Redirect(w, q.returnURI)
 		return nil
 	}
-	page := pages.LoggedOut{LoginURL: i.path("/account"), LanguageURL: i.path("/account")}
+	page := pages.LoggedOut{LoginURL: h.path("/account"), LanguageURL: h.path("/account")}
 	if q.client != nil {
 		page.Client = q.client.DisplayName()
 	}
-	i.pages.LoggedOut(w, r, http.StatusOK, page)
+	h.config.Pages.LoggedOut(w, r, http.StatusOK, page)
 	return nil
 }

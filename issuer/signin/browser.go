@@ -1,4 +1,4 @@
-package issuer
+package signin
 
 import (
 	"crypto/hmac"
@@ -19,23 +19,21 @@ import (
 // cookieName is the full name of one of the issuer's cookies. On https it has the
 // __Host- prefix, so that no other host, nor the network, can set it (RFC 6265bis
 // §4.1.3.2). Issuers with a path share a host, so the path is part of the name.
-func (i *Issuer) cookieName(name string) string {
-	if base := i.basePath(); base != "" {
+func (h *Handler) cookieName(name string) string {
+	if base := h.basePath(); base != "" {
 		sum := sha256.Sum256([]byte(base))
 		name += "_" + hex.EncodeToString(sum[:4])
 	}
-	if i.secure() {
+	if h.secure() {
 		return "__Host-oauth_" + name
 	}
 	return "oauth_" + name
 }
 
-func (i *Issuer) secure() bool { return strings.HasPrefix(i.config.URL, "https:") }
-
 // cookie reads a cookie. Two of one name, of which servers and browsers could
 // take different ones, count as none.
-func (i *Issuer) cookie(r *http.Request, name string) string {
-	cookies := r.CookiesNamed(i.cookieName(name))
+func (h *Handler) cookie(r *http.Request, name string) string {
+	cookies := r.CookiesNamed(h.cookieName(name))
 	if len(cookies) != 1 {
 		return ""
 	}
@@ -43,10 +41,10 @@ func (i *Issuer) cookie(r *http.Request, name string) string {
 }
 
 // setCookie sets a cookie that ends with the browser; an empty value removes it.
-func (i *Issuer) setCookie(w http.ResponseWriter, name, value string) {
+func (h *Handler) setCookie(w http.ResponseWriter, name, value string) {
 	cookie := &http.Cookie{
-		Name: i.cookieName(name), Value: value, Path: "/",
-		HttpOnly: true, Secure: i.secure(), SameSite: http.SameSiteLaxMode,
+		Name: h.cookieName(name), Value: value, Path: "/",
+		HttpOnly: true, Secure: h.secure(), SameSite: http.SameSiteLaxMode,
 	}
 	if value == "" {
 		cookie.MaxAge = -1
@@ -54,34 +52,34 @@ func (i *Issuer) setCookie(w http.ResponseWriter, name, value string) {
 	http.SetCookie(w, cookie)
 }
 
-// browser returns what tells this browser from others, giving it a cookie if it
+// Browser returns what tells this browser from others, giving it a cookie if it
 // has none that is ours.
-func (i *Issuer) browser(w http.ResponseWriter, r *http.Request) string {
-	if id := i.cookie(r, "browser"); len(id) == record.HandleLength {
+func (h *Handler) Browser(w http.ResponseWriter, r *http.Request) string {
+	if id := h.cookie(r, "browser"); len(id) == record.HandleLength {
 		return id
 	}
 	id := record.NewHandle()
-	i.setCookie(w, "browser", id)
+	h.setCookie(w, "browser", id)
 	return id
 }
 
-// csrf is the token of a form, for this browser and this session.
-func (i *Issuer) csrf(form, browser string, s *session) string {
-	return i.realm.seal.CsrfToken(form, browser, s.id())
+// CSRF is the token of a form, for this browser and this session.
+func (h *Handler) CSRF(form, browser string, s *Session) string {
+	return h.config.Sealer.CsrfToken(form, browser, s.id())
 }
 
-// errForged: a form was posted that no page of ours in this browser has shown.
-var errForged = &pageError{status: http.StatusForbidden, kind: pages.ErrorForgery,
-	detail: "The form does not belong to this browser and session, or came from another site."}
+// ErrForged: a form was posted that no page of ours in this browser has shown.
+var ErrForged = &PageError{Status: http.StatusForbidden, Kind: pages.ErrorForgery,
+	Detail: "The form does not belong to this browser and session, or came from another site."}
 
-// checkForm refuses a form that was not sent by our page in the same browser and
+// CheckForm refuses a form that was not sent by our page in the same browser and
 // session. The token decides; where the browser says where the form came from,
 // that must fit too.
-func (i *Issuer) checkForm(r *http.Request, f oauth.Form, name string, s *session) error {
-	browser := i.cookie(r, "browser")
-	want := i.csrf(name, browser, s)
-	if browser == "" || !hmac.Equal([]byte(f.Get(pages.FieldCSRF)), []byte(want)) || !i.ownOrigin(r) {
-		return errForged
+func (h *Handler) CheckForm(r *http.Request, f oauth.Form, name string, s *Session) error {
+	browser := h.cookie(r, "browser")
+	want := h.CSRF(name, browser, s)
+	if browser == "" || !hmac.Equal([]byte(f.Get(pages.FieldCSRF)), []byte(want)) || !h.ownOrigin(r) {
+		return ErrForged
 	}
 	return nil
 }
@@ -89,10 +87,10 @@ func (i *Issuer) checkForm(r *http.Request, f oauth.Form, name string, s *sessio
 // ownOrigin judges where a POST comes from. Pages are sent with no-referrer, for
 // which browsers say "Origin: null"; Sec-Fetch-Site then tells more. Programs that
 // are no browsers send neither, and have no cookies to abuse.
-func (i *Issuer) ownOrigin(r *http.Request) bool {
+func (h *Handler) ownOrigin(r *http.Request) bool {
 	origins, sites := r.Header.Values("Origin"), r.Header.Values("Sec-Fetch-Site")
 	for _, origin := range origins {
-		if origin != i.origin() && (origin != "null" || len(sites) == 0) {
+		if origin != h.origin() && (origin != "null" || len(sites) == 0) {
 			return false
 		}
 	}
@@ -105,7 +103,7 @@ func (i *Issuer) ownOrigin(r *http.Request) bool {
 }
 
 // origin is that of the issuer's URL.
-func (i *Issuer) origin() string { return strings.TrimSuffix(i.config.URL, i.basePath()) }
+func (h *Handler) origin() string { return strings.TrimSuffix(h.config.URL, h.basePath()) }
 
 // browserName is a short name of a browser, for the person's own list.
 func browserName(userAgent string) string {

@@ -1,4 +1,4 @@
-package issuer
+package signin
 
 import (
 	"context"
@@ -21,9 +21,9 @@ const (
 	kindSessionOf = "session_of" // issuer, subject, session key: an index
 )
 
-// session is a browser in which a person has signed in. One sign-in serves all
+// Session is a browser in which a person has signed in. One sign-in serves all
 // clients; signing out ends it for all.
-type session struct {
+type Session struct {
 	Subject  string    `json:"sub"`
 	AuthTime time.Time `json:"auth_time"`
 	AMR      []string  `json:"amr,omitempty"`
@@ -33,31 +33,31 @@ type session struct {
 	Address string    `json:"address,omitempty"`
 	Expiry  time.Time `json:"expiry"`
 
-	key  string      // of the record
-	user *users.User // who it is, as of now
+	Key  string      `json:"-"` // of the record
+	User *users.User `json:"-"` // who it is, as of now
 }
 
 // id is what forms are bound to; empty without a session.
-func (s *session) id() string {
+func (s *Session) id() string {
 	if s == nil {
 		return ""
 	}
-	return s.key
+	return s.Key
 }
 
 func sessionOfKey(issuer, subject, key string) string { return issuer + " " + subject + " " + key }
 
-// session returns the session of a request, or nil if nobody is signed in: no
+// Session returns the session of a request, or nil if nobody is signed in: no
 // cookie, one that is malformed, expired or ended, or a person who was removed,
 // disabled, or has a new password since.
-func (i *Issuer) session(r *http.Request) (*session, error) {
-	key, ok := record.HandleKey(i.config.URL, i.cookie(r, "session"))
+func (h *Handler) Session(r *http.Request) (*Session, error) {
+	key, ok := record.HandleKey(h.config.URL, h.cookie(r, "session"))
 	if !ok {
 		return nil, nil
 	}
-	var s *session
-	err := i.state.Storage.View(r.Context(), func(tx storage.Tx) (err error) {
-		s, err = i.loadSession(tx, key)
+	var s *Session
+	err := h.people.store.View(r.Context(), func(tx storage.Tx) (err error) {
+		s, err = h.people.LoadSession(tx, key)
 		return err
 	})
 	if errors.Is(err, storage.ErrNotFound) {
@@ -66,77 +66,77 @@ func (i *Issuer) session(r *http.Request) (*session, error) {
 	return s, err
 }
 
-// loadSession returns a session that is in force, or storage.ErrNotFound.
-func (i *Issuer) loadSession(tx storage.Tx, key string) (*session, error) {
-	s, err := record.Get[session](tx, kindSession, key)
+// LoadSession returns a session that is in force, or storage.ErrNotFound.
+func (p *People) LoadSession(tx storage.Tx, key string) (*Session, error) {
+	s, err := record.Get[Session](tx, kindSession, key)
 	if err != nil {
 		return nil, err
 	}
-	user, err := users.Get(tx, i.config.URL, s.Subject)
+	user, err := users.Get(tx, p.issuer, s.Subject)
 	if err != nil {
 		return nil, err
 	}
 	if user.Disabled || user.PasswordChanged.After(s.AuthTime) {
 		return nil, storage.ErrNotFound
 	}
-	s.key, s.user = key, user
+	s.Key, s.User = key, user
 	return s, nil
 }
 
-// signIn makes a session and gives the browser its cookie: always a new one, so
+// SignIn makes a session and gives the browser its cookie: always a new one, so
 // that a cookie planted before is worth nothing. A session that the browser had
 // is ended, and whatever the browser had begun must go on under browser, its new
 // name. The error is users.ErrWrongPassword or storage.ErrNotFound if the person
 // has another password, is disabled or gone since they were authenticated.
-func (i *Issuer) signIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *session, browser string, err error) {
+func (h *Handler) SignIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *Session, browser string, err error) {
 	handle := record.NewHandle()
-	key, _ := record.HandleKey(i.config.URL, handle)
-	s = &session{
+	key, _ := record.HandleKey(h.config.URL, handle)
+	s = &Session{
 		Subject: user.ID, AuthTime: time.Now().UTC(), AMR: amr, ACR: acr,
-		Browser: audit.Loggable(r.UserAgent()), Address: i.config.ClientIP(r),
-		Expiry: record.Now().Add(i.config.SessionLifetime), key: key, user: user,
+		Browser: audit.Loggable(r.UserAgent()), Address: h.config.ClientIP(r),
+		Expiry: record.Now().Add(h.config.SessionLifetime), Key: key, User: user,
 	}
-	previous, had := record.HandleKey(i.config.URL, i.cookie(r, "session"))
+	previous, had := record.HandleKey(h.config.URL, h.cookie(r, "session"))
 	var ended []ledger.Revocation
-	err = i.state.Storage.Update(r.Context(), func(tx storage.Tx) (err error) {
+	err = h.people.store.Update(r.Context(), func(tx storage.Tx) (err error) {
 		// The password was proven some time ago, as hashing takes it.
-		if fresh, err := users.Get(tx, i.config.URL, user.ID); err != nil {
+		if fresh, err := users.Get(tx, h.config.URL, user.ID); err != nil {
 			return err
 		} else if fresh.Disabled || fresh.Password != user.Password {
 			return users.ErrWrongPassword
 		}
 		if had {
-			if ended, err = i.replaceSession(tx, previous, s); err != nil {
+			if ended, err = h.people.replaceSession(tx, previous, s); err != nil {
 				return err
 			}
 		}
 		if err := record.Put(tx, kindSession, key, s, s.Expiry); err != nil {
 			return err
 		}
-		return tx.Put(kindSessionOf, sessionOfKey(i.config.URL, s.Subject, key), nil, s.Expiry)
+		return tx.Put(kindSessionOf, sessionOfKey(h.config.URL, s.Subject, key), nil, s.Expiry)
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	i.realm.ledger.Enforce(ended...)
+	h.people.ledger.Enforce(ended...)
 	browser = record.NewHandle()
-	i.setCookie(w, "session", handle)
-	i.setCookie(w, "browser", browser)
+	h.setCookie(w, "session", handle)
+	h.setCookie(w, "browser", browser)
 	return s, browser, nil
 }
 
 // replaceSession deletes the session with that key. What was granted in it goes
 // over to the new one, if it is the same person who signed in again; if it is
 // another one, the first has signed out.
-func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (ended []ledger.Revocation, err error) {
-	old, err := record.Get[session](tx, kindSession, previous)
+func (p *People) replaceSession(tx storage.Tx, previous string, next *Session) (ended []ledger.Revocation, err error) {
+	old, err := record.Get[Session](tx, kindSession, previous)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	all, err := i.realm.ledger.Of(tx, old.Subject)
+	all, err := p.ledger.Of(tx, old.Subject)
 	if err != nil {
 		return nil, err
 	}
@@ -144,49 +144,49 @@ func (i *Issuer) replaceSession(tx storage.Tx, previous string, next *session) (
 		switch {
 		case a.Session != previous:
 		case old.Subject == next.Subject:
-			a.Session = next.key
-			err = errors.Join(err, i.realm.ledger.Put(tx, a))
+			a.Session = next.Key
+			err = errors.Join(err, p.ledger.Put(tx, a))
 		case !a.Offline:
-			r, failed := i.realm.ledger.End(tx, a)
+			r, failed := p.ledger.End(tx, a)
 			ended, err = append(ended, r), errors.Join(err, failed)
 		}
 	}
-	return ended, errors.Join(err, i.deleteSession(tx, previous))
+	return ended, errors.Join(err, p.deleteSession(tx, previous))
 }
 
 // deleteSession deletes the session with that key, if there is one.
-func (i *Issuer) deleteSession(tx storage.Tx, key string) error {
-	s, err := record.Get[session](tx, kindSession, key)
+func (p *People) deleteSession(tx storage.Tx, key string) error {
+	s, err := record.Get[Session](tx, kindSession, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(tx.Delete(kindSession, key), tx.Delete(kindSessionOf, sessionOfKey(i.config.URL, s.Subject, key)))
+	return errors.Join(tx.Delete(kindSession, key), tx.Delete(kindSessionOf, sessionOfKey(p.issuer, s.Subject, key)))
 }
 
 // endSession ends a session, and with it what was granted in it for no longer
 // than it lasts: everything but offline access.
-func (i *Issuer) endSession(ctx context.Context, subject, key string) error {
-	return i.realm.ledger.EndMatching(ctx, subject,
+func (p *People) endSession(ctx context.Context, subject, key string) error {
+	return p.ledger.EndMatching(ctx, subject,
 		func(a *ledger.Authorization) bool { return a.Session == key && !a.Offline },
-		func(tx storage.Tx) error { return i.deleteSession(tx, key) })
+		func(tx storage.Tx) error { return p.deleteSession(tx, key) })
 }
 
 // sessionsOf returns the sessions of a person that are in force.
-func (i *Issuer) sessionsOf(ctx context.Context, subject string) ([]*session, error) {
-	var all []*session
-	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
+func (p *People) sessionsOf(ctx context.Context, subject string) ([]*Session, error) {
+	var all []*Session
+	err := p.store.View(ctx, func(tx storage.Tx) error {
 		all = all[:0]
 		var keys []string
-		prefix := sessionOfKey(i.config.URL, subject, "")
+		prefix := sessionOfKey(p.issuer, subject, "")
 		err := tx.List(kindSessionOf, prefix, func(key string, _ []byte) error {
 			keys = append(keys, key[len(prefix):])
 			return nil
 		})
 		for _, key := range keys {
-			switch s, err := i.loadSession(tx, key); {
+			switch s, err := p.LoadSession(tx, key); {
 			case err == nil:
 				all = append(all, s)
 			case !errors.Is(err, storage.ErrNotFound):
@@ -198,14 +198,14 @@ func (i *Issuer) sessionsOf(ctx context.Context, subject string) ([]*session, er
 	return all, err
 }
 
-// checkGrantor refuses what was granted by a person who is no longer there, or has
+// CheckGrantor refuses what was granted by a person who is no longer there, or has
 // taken all access back by setting a new password, and what was granted to an
 // earlier client of the same id. Every grant that a person stands behind asks it.
-func (i *Issuer) checkGrantor(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
+func (p *People) CheckGrantor(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
 	if a.Created.Before(client.Created) {
 		return oauth.Refuse(oauth.InvalidGrant, "this was granted to an earlier client of the same id")
 	}
-	user, err := users.Get(tx, i.config.URL, a.Subject)
+	user, err := users.Get(tx, p.issuer, a.Subject)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return oauth.Refuse(oauth.InvalidGrant, "the account that granted this is gone or disabled")
@@ -219,27 +219,27 @@ func (i *Issuer) checkGrantor(tx storage.Tx, a *ledger.Authorization, client *cl
 	return nil
 }
 
-// checkStillGranted refuses what a person has taken back before it was redeemed:
+// CheckStillGranted refuses what a person has taken back before it was redeemed:
 // they have signed out, or disconnected the client. Neither could find an
 // authorization that was not written yet. Codes and device codes ask it.
-func (i *Issuer) checkStillGranted(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
-	if err := i.checkGrantor(tx, a, client); err != nil {
+func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
+	if err := p.CheckGrantor(tx, a, client); err != nil {
 		return err
 	}
 	takenBack := oauth.Refuse(oauth.InvalidGrant, "the person has signed out or disconnected this client since")
-	switch _, err := i.loadSession(tx, a.Session); {
+	switch _, err := p.LoadSession(tx, a.Session); {
 	case errors.Is(err, storage.ErrNotFound):
 		return takenBack
 	case err != nil:
 		return err
 	}
-	agreed, err := record.Get[consent](tx, kindConsent, consentKey(i.config.URL, a.Subject, client.ID))
+	agreed, err := record.Get[consent](tx, kindConsent, consentKey(p.issuer, a.Subject, client.ID))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return takenBack
 	case err != nil:
 		return err
-	case !agreed.covers(&authorizationRequest{scope: a.Scope, audience: a.Audience}):
+	case !agreed.covers(a.Scope, a.Audience):
 		return takenBack
 	}
 	return nil

@@ -1,0 +1,93 @@
+package signin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
+)
+
+// People are those who sign in at an issuer: their sessions, what they agreed to,
+// and the ends of both. They outlive a configuration.
+type People struct {
+	store  storage.Storage
+	issuer string // its URL
+	users  *users.Users
+	ledger *ledger.Ledger
+}
+
+// NewPeople returns the people of an issuer.
+func NewPeople(store storage.Storage, issuer string, people *users.Users, granted *ledger.Ledger) *People {
+	return &People{store: store, issuer: issuer, users: people, ledger: granted}
+}
+
+// Remove forgets a person, with their sessions, what they granted, and every
+// token that speaks for them.
+func (p *People) Remove(ctx context.Context, subject string) error {
+	var ended []ledger.Revocation
+	err := p.users.Remove(ctx, subject, func(tx storage.Tx) (err error) {
+		ended, err = p.endEverything(tx, subject)
+		return errors.Join(err, deleteAll(tx, kindConsent, consentKey(p.issuer, subject, ""), nil))
+	})
+	if err != nil {
+		return err
+	}
+	p.ledger.Enforce(ended...)
+	return nil
+}
+
+// SetPassword gives a person a new password. Every session of theirs ends, and
+// everything they granted: whoever had the old password may have granted it.
+func (p *People) SetPassword(ctx context.Context, subject, password string) error {
+	return p.newPassword(subject, func(also func(storage.Tx) error) error {
+		return p.users.SetPassword(ctx, subject, password, also)
+	})
+}
+
+// ChangePassword is SetPassword for a person who has proven the old password.
+func (p *People) ChangePassword(ctx context.Context, proven *users.User, password string) error {
+	return p.newPassword(proven.ID, func(also func(storage.Tx) error) error {
+		return p.users.ChangePassword(ctx, proven, password, also)
+	})
+}
+
+// newPassword lets set write a password, and ends everything in its transaction.
+func (p *People) newPassword(subject string, set func(also func(storage.Tx) error) error) error {
+	var ended []ledger.Revocation
+	err := set(func(tx storage.Tx) (err error) {
+		ended, err = p.endEverything(tx, subject)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.ledger.Enforce(ended...)
+	return nil
+}
+
+// endEverything ends a person's sessions and authorizations, and every token that
+// speaks for them.
+func (p *People) endEverything(tx storage.Tx, subject string) ([]ledger.Revocation, error) {
+	ended, err := p.ledger.EndSubject(tx, subject)
+	return ended, errors.Join(err,
+		deleteAll(tx, kindSessionOf, sessionOfKey(p.issuer, subject, ""), func(key string) error { return tx.Delete(kindSession, key) }))
+}
+
+// deleteAll deletes the records with a prefix; also, which may be nil, is called
+// with the rest of each key.
+func deleteAll(tx storage.Tx, kind, prefix string, also func(rest string) error) error {
+	var keys []string
+	err := tx.List(kind, prefix, func(key string, _ []byte) error {
+		keys = append(keys, key)
+		return nil
+	})
+	for _, key := range keys {
+		err = errors.Join(err, tx.Delete(kind, key))
+		if also != nil {
+			err = errors.Join(err, also(key[len(prefix):]))
+		}
+	}
+	return err
+}
