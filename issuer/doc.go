@@ -4,16 +4,13 @@
 // Where to look, by path of a request:
 //
 //	/token                    token.go, then grant_<name>.go                    RFC 6749 §3.2
-//	/authorize                authorize.go, authorization_request.go            RFC 6749 §3.1, OpenID Connect Core §3.1.2
-//	/login, /login/callback/  login.go, login_upstream.go, package upstream
-//	/consent                  consent.go
-//	/account                  account.go
+//	/authorize, /login, /consent, /account, /end-session
+//	                          package signin                                    RFC 6749 §3.1, OpenID Connect Core §3.1.2
 //	/userinfo                 userinfo.go                                       OpenID Connect Core §5.3
-//	/end-session              end_session.go                                    RP-Initiated Logout
-//	/device-authorization     device_authorization.go, device_code.go           RFC 8628 §3.1
-//	/device                   device.go                                         RFC 8628 §3.3
+//	/device-authorization     device_authorization.go, package device           RFC 8628 §3.1
+//	/device                   package signin                                    RFC 8628 §3.3
 //	/introspect               introspection.go                                  RFC 7662
-//	/revoke                   revocation.go, revoked.go                         RFC 7009
+//	/revoke                   revocation.go                                     RFC 7009
 //	/register                 registration.go, registration_metadata.go,        RFC 7591
 //	                          registration_approval.go
 //	/register/<client_id>     registration_management.go                        RFC 7592
@@ -24,20 +21,26 @@
 //	                          metadata.go                                       RFC 8414, OpenID Connect Discovery
 //	/.well-known/jwks.json    metadata.go, package keys                         RFC 7517
 //
-// What every request passes: issuer.go (the whole surface), endpoints.go (other
-// paths for it), form.go (parameters), client_auth.go (who asks), error.go and
-// page_error.go (every refusal). What a token is: access_token.go (RFC 9068),
-// id_token.go, scope.go, resource.go (RFC 8707). Who may ask: client.go (the
-// record), clients.go (operations on it).
+// What every request passes: issuer.go (the whole surface, and what is made of the
+// configuration), endpoints.go (other paths for it), client_auth.go (who asks).
+// What a token is: access_token.go (RFC 9068), id_token.go, refresh_token.go. Who
+// else is believed: trusted_issuer.go (RFC 8693). What operators do: operate.go.
+// What outlives a configuration: state.go.
 //
-// What a sign-in leaves behind, one record a file: session.go, consent.go, code.go
-// (RFC 6749 §4.1, pkce.go, redirect_uri.go), authorization.go (what was granted
-// once; every token carries its id), refresh_token.go. What it does not leave
-// behind: transaction.go, sealed into our own pages by seal.go. Forms and cookies:
-// browser.go.
+// The packages below it, of which none knows package issuer:
 //
-// What outlives a configuration: state.go. Who else is believed: trusted_issuer.go
-// (RFC 8693).
+//	signin     the pages on which people sign in and decide, and what that leaves behind
+//	device     what devices ask for, and what people decide about it   RFC 8628
+//	ledger     what was granted, and what was taken back               RFC 7009
+//	clients    clients, and the rules that follow from them            RFC 7591 §2, RFC 7636, RFC 8707
+//	oauth      parameters, scopes, grant types, refusals               RFC 6749
+//	users      people and their passwords
+//	upstream   other providers where people sign in
+//	keys       the keys that sign                                      RFC 7517
+//	pages      how pages look
+//	record     typed records over package storage, and handles
+//	seal       what browsers and devices keep for us
+//	audit, limit
 //
 // # Deliberate divergences
 //

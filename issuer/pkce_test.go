@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
@@ -107,16 +106,5 @@ func TestPKCEDowngrade(t *testing.T) {
 	}
 	if status, _ := redeem(legacy(fixtureChallenge, "S256"), fixtureVerifier); status != 200 {
 		t.Errorf("and possible: %d", status)
-	}
-}
-
-// Verifiers of 32 characters, for clients that are registered so.
-func TestShortCodeVerifier(t *testing.T) {
-	for length, ok := range map[int]bool{31: false, 32: true, 43: true, 128: true, 129: false} {
-		verifier := strings.Repeat("v", length)
-		client := &clients.Client{Metadata: clients.Metadata{ShortCodeVerifier: true}}
-		if err := client.CheckVerifier(challengeOf(verifier), verifier); (err == nil) != ok {
-			t.Errorf("%d characters: %v", length, err)
-		}
 	}
 }

@@ -332,3 +332,11 @@ func TestResource(t *testing.T) {
 		}
 	})
 }
+
+// TestEveryGrantTypeHasAProof: what clients can be registered for is what the token
+// endpoint knows.
+func TestEveryGrantTypeHasAProof(t *testing.T) {
+	if got := slices.Sorted(maps.Keys(grants)); !slices.Equal(got, oauth.GrantTypes()) {
+		t.Errorf("the token endpoint knows %v, clients are registered for %v", got, oauth.GrantTypes())
+	}
+}

@@ -16,7 +16,7 @@ type Trail struct {
 
 // Record writes one line about a security event that a request caused: who, what
 // and from where, never a secret or a token. Values that come from the request
-// and were not found to be known ones pass through loggable first.
+// and were not found to be known ones pass through Loggable first.
 func (t Trail) Record(r *http.Request, event string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("event", event), slog.String("issuer", t.Issuer),
 		slog.String("remote_ip", t.ClientIP(r)))

@@ -219,6 +219,8 @@ func ValidateID(id string) error {
 // clientKey puts the clients of one issuer under one prefix.
 func clientKey(issuer, id string) string { return issuer + " " + id }
 
+// Get returns a stored client. The error is storage.ErrNotFound or
+// storage.ErrDamaged.
 func Get(tx storage.Tx, issuer, id string) (*Client, error) {
 	value, err := tx.Get(kindClient, clientKey(issuer, id))
 	if err != nil {
@@ -227,6 +229,7 @@ func Get(tx storage.Tx, issuer, id string) (*Client, error) {
 	return Decode(value)
 }
 
+// Decode decodes the record of a client. The error is storage.ErrDamaged.
 func Decode(value []byte) (*Client, error) {
 	client := new(Client)
 	if err := json.Unmarshal(value, client); err != nil {
@@ -235,6 +238,8 @@ func Decode(value []byte) (*Client, error) {
 	return client, nil
 }
 
+// Put writes a client, to be forgotten when it is unused for too long, if it
+// registered itself.
 func Put(tx storage.Tx, issuer string, client *Client) error {
 	value, err := json.Marshal(client)
 	if err != nil {

@@ -100,6 +100,7 @@ func (p *Pending) Remove(q Request) {
 	}
 }
 
+// Prune forgets the requests that have expired.
 func (p *Pending) Prune(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

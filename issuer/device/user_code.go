@@ -12,6 +12,7 @@ const (
 	userCodeLength  = 8 // 34 bits, with few guesses allowed
 )
 
+// NewUserCode makes a code.
 func NewUserCode() string {
 	var code strings.Builder
 	for code.Len() < userCodeLength {

@@ -29,6 +29,8 @@ type spending struct{ until time.Time }
 // that owe nothing are forgotten, and if that is not enough, nobody new passes.
 const maxLimited = 100_000
 
+// New makes a limiter of so many free events, of which one comes back every
+// refill.
 func New(free int, refill time.Duration) *Limiter {
 	return &Limiter{free: free, refill: refill, spent: make(map[string]spending)}
 }

@@ -34,6 +34,7 @@ type Error struct {
 	cause      error
 }
 
+// Error is code, description and cause, for the log.
 func (e *Error) Error() string {
 	text := string(e.Code) + ": " + e.Description
 	if e.cause != nil {

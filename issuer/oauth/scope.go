@@ -21,6 +21,7 @@ const (
 	ScopeOfflineAccess = "offline_access"
 )
 
+// PersonalScopes are those that are about people. It is not changed.
 var PersonalScopes = Scope{ScopeOpenID, ScopeProfile, ScopeEmail, ScopePhone, ScopeAddress, ScopeOfflineAccess}
 
 // ParseScope splits a scope parameter. Spaces at its ends and doubled ones are
@@ -106,6 +107,7 @@ func (s *Scope) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// ErrScopeSyntax refuses a scope that is none.
 var ErrScopeSyntax = Refuse(InvalidScope, "a scope has a character that RFC 6749 section 3.3 does not allow")
 
 // RequestedScope is the scope of a request at the token endpoint: what was

@@ -18,6 +18,7 @@ func Get[T any](tx storage.Tx, kind, key string) (*T, error) {
 	return Decode[T](kind, value)
 }
 
+// Decode decodes a record. The error is storage.ErrDamaged.
 func Decode[T any](kind string, value []byte) (*T, error) {
 	record := new(T)
 	if err := json.Unmarshal(value, record); err != nil {

@@ -73,13 +73,13 @@ func (h *Handler) parseAuthorizationRequest(ctx context.Context, query string) (
 func (h *Handler) proveClient(ctx context.Context, values url.Values) (*authorizationRequest, error) {
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		if len(values[name]) > 1 {
-			return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, code: oauth.InvalidRequest, Detail: name + " is repeated."}
+			return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, Code: oauth.InvalidRequest, Detail: name + " is repeated."}
 		}
 	}
 	client, err := h.config.Client(ctx, values.Get("client_id"))
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || (err == nil && client.Disabled):
-		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorClient, code: oauth.InvalidRequest,
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorClient, Code: oauth.InvalidRequest,
 			Detail: "client_id is missing, or names no client of this server."}
 	case err != nil:
 		return nil, err
@@ -87,7 +87,7 @@ func (h *Handler) proveClient(ctx context.Context, values url.Values) (*authoriz
 	openID := slices.Contains(strings.Fields(values.Get("scope")), oauth.ScopeOpenID)
 	redirectURI, err := client.ProvenRedirectURI(values.Get("redirect_uri"), openID)
 	if err != nil {
-		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRedirect, code: oauth.InvalidRequest, Cause: err,
+		return nil, &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRedirect, Code: oauth.InvalidRequest, Cause: err,
 			Detail: "redirect_uri is missing, or is not one that the client is registered with, character for character."}
 	}
 	return &authorizationRequest{

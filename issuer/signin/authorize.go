@@ -33,7 +33,7 @@ func (h *Handler) ServeAuthorize(w http.ResponseWriter, r *http.Request) error {
 		query = url.Values(f).Encode()
 	}
 	if len(query) > maxQuery {
-		return &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, code: oauth.InvalidRequest, Detail: "The request is too long."}
+		return &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, Code: oauth.InvalidRequest, Detail: "The request is too long."}
 	}
 	if r.Method == http.MethodPost {
 		Redirect(w, h.path("/authorize")+"?"+query)
@@ -146,7 +146,7 @@ func (h *Handler) answerError(w http.ResponseWriter, r *http.Request, err error)
 		// Nobody has agreed to this client yet, and anybody may have registered it:
 		// to send people on would make the server a relay to anywhere (RFC 9700
 		// §4.11.2).
-		return &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, code: to.err.Code, Detail: to.err.Description, Cause: to.err}
+		return &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, Code: to.err.Code, Detail: to.err.Description, Cause: to.err}
 	}
 	if to.err.Status() >= http.StatusInternalServerError {
 		h.config.Logger.LogAttrs(r.Context(), slog.LevelError, "authorization failed", slog.Any("cause", to.err))

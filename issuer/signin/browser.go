@@ -20,7 +20,7 @@ import (
 // __Host- prefix, so that no other host, nor the network, can set it (RFC 6265bis
 // §4.1.3.2). Issuers with a path share a host, so the path is part of the name.
 func (h *Handler) cookieName(name string) string {
-	if base := h.basePath(); base != "" {
+	if base := h.config.BasePath; base != "" {
 		sum := sha256.Sum256([]byte(base))
 		name += "_" + hex.EncodeToString(sum[:4])
 	}
@@ -103,7 +103,7 @@ func (h *Handler) ownOrigin(r *http.Request) bool {
 }
 
 // origin is that of the issuer's URL.
-func (h *Handler) origin() string { return strings.TrimSuffix(h.config.URL, h.basePath()) }
+func (h *Handler) origin() string { return strings.TrimSuffix(h.config.URL, h.config.BasePath) }
 
 // browserName is a short name of a browser, for the person's own list.
 func browserName(userAgent string) string {

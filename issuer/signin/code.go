@@ -15,8 +15,7 @@ const kindCode = "code"
 // ten minutes at most; clients need one second).
 const codeLifetime = time.Minute
 
-// Code is what the answer to an authorization request stands for.
-// It is bound to the client, the redirect URI and the PKCE challenge.
+// Code is what the answer to an authorization request stands for. It is bound to the client, the redirect URI and the PKCE challenge.
 type Code struct {
 	Authorization ledger.Authorization `json:"authorization"` // as it will be, should the code be redeemed
 

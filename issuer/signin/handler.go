@@ -18,6 +18,7 @@ import (
 
 // Config is what the pages need of an issuer.
 type Config struct {
+	// URL is the issuer identifier.
 	URL string
 	// BasePath is the path of URL, "" at the root of a host.
 	BasePath string
@@ -65,13 +66,11 @@ func New(config Config, people *People) *Handler {
 	return &Handler{config: config, people: people}
 }
 
-func (h *Handler) basePath() string { return h.config.BasePath }
-
 // secure tells whether the issuer is on https.
 func (h *Handler) secure() bool { return strings.HasPrefix(h.config.URL, "https:") }
 
 // path is the path of one of our own pages.
-func (h *Handler) path(endpoint string) string { return h.basePath() + endpoint }
+func (h *Handler) path(endpoint string) string { return h.config.BasePath + endpoint }
 
 // ApplicationPath is the path of an operator's page: of a request, or without
 // one of the list.

@@ -52,7 +52,7 @@ func (h *Handler) beginUpstream(w http.ResponseWriter, r *http.Request, t *trans
 		return err
 	}
 	if len(sealed) > maxCookie {
-		return &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, code: oauth.InvalidRequest,
+		return &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, Code: oauth.InvalidRequest,
 			Detail: "The request of the application is too long to go on with it after signing in elsewhere; its state is the usual reason."}
 	}
 	h.setCookie(w, "upstream", sealed)
@@ -64,6 +64,7 @@ func (h *Handler) beginUpstream(w http.ResponseWriter, r *http.Request, t *trans
 // octets with the name).
 const maxCookie = 4000
 
+// CallbackPath is where a provider sends people back to, below the issuer's URL.
 func CallbackPath(provider *upstream.Provider) string { return "/login/callback/" + provider.ID() }
 
 // ServeCallback takes a provider's answer.

@@ -15,11 +15,12 @@ import (
 type PageError struct {
 	Status int
 	Kind   pages.ErrorKind
-	code   oauth.ErrorCode
+	Code   oauth.ErrorCode
 	Detail string // for the client's developer
 	Cause  error
 }
 
+// Error is the kind, the detail and the cause, for the log.
 func (e *PageError) Error() string {
 	text := string(e.Kind) + ": " + e.Detail
 	if e.Cause != nil {
@@ -28,6 +29,7 @@ func (e *PageError) Error() string {
 	return text
 }
 
+// Unwrap returns the cause, which only logs may show.
 func (e *PageError) Unwrap() error { return e.Cause }
 
 // asPageError turns any error into the page to show.
@@ -37,7 +39,7 @@ func asPageError(err error) *PageError {
 		return page
 	}
 	e := oauth.AsError(err)
-	page = &PageError{Status: e.Status(), Kind: pages.ErrorRequest, code: e.Code, Detail: e.Description, Cause: err}
+	page = &PageError{Status: e.Status(), Kind: pages.ErrorRequest, Code: e.Code, Detail: e.Description, Cause: err}
 	switch e.Code {
 	case oauth.ServerError:
 		page.Kind = pages.ErrorInternal
@@ -64,7 +66,7 @@ func (h *Handler) showError(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "2")
 	}
 	h.config.Pages.Error(w, r, page.Status, pages.Error{
-		Kind: page.Kind, Code: string(page.code), Detail: page.Detail, CorrelationID: id,
+		Kind: page.Kind, Code: string(page.Code), Detail: page.Detail, CorrelationID: id,
 	})
 }
 
