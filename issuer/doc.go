@@ -3,7 +3,7 @@
 //
 // Where to look, by path of a request:
 //
-//	/token                    token.go, then grant_<name>.go                    RFC 6749 §3.2
+//	/token                    token.go, then grant_<name>.go, code.go           RFC 6749 §3.2
 //	/authorize, /login, /consent, /account, /end-session
 //	                          package signin                                    RFC 6749 §3.1, OpenID Connect Core §3.1.2
 //	/userinfo                 userinfo.go                                       OpenID Connect Core §5.3

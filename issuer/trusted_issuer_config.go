@@ -33,7 +33,7 @@ type TrustedIssuer struct {
 	// KeySetURL is where its keys are. Default: jwks_uri of its metadata.
 	KeySetURL string
 
-	// ClientID and Secret are what this server authenticates with at the
+	// ClientID and ClientSecret are what this server authenticates with at the
 	// introspection endpoint, where opaque tokens are then judged (RFC 7662).
 	// IntrospectionEndpoint: by default the one in the issuer's metadata.
 	IntrospectionEndpoint string

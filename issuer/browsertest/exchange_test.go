@@ -132,7 +132,7 @@ type foreignClient struct {
 // formAction finds where the forms of the provider's pages go.
 var formAction = regexp.MustCompile(`action="([^"]+)"`)
 
-// SignIn signs a person in there, as their browser does with the provider's own two pages, and redeems the code.
+// signIn signs a person in there, as their browser does with the provider's own two pages, and redeems the code.
 func (c *foreignClient) signIn(t *testing.T, name, resource string) *oauth2.Token {
 	t.Helper()
 	jar, err := cookiejar.New(nil)

@@ -52,7 +52,7 @@ type revokedIndex struct {
 
 type revokedID struct{ what, id string }
 
-// Covers tells whether a token was revoked.
+// covers tells whether a token was revoked.
 func (x *revokedIndex) covers(token *introspect.Token) bool {
 	if x.count.Load() == 0 {
 		return false

@@ -29,7 +29,7 @@ type Error struct {
 
 	// status is set only where the code does not decide it: 404, 405, 413, 415, 429.
 	status int
-	// RetryAfter is set where a client should wait longer than a moment.
+	// retryAfter is set where a client should wait longer than a moment.
 	retryAfter time.Duration
 	cause      error
 }

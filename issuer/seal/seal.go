@@ -102,8 +102,8 @@ func (s *Sealer) Unseal(purpose, text string, v any) error {
 	return json.Unmarshal(plain, v)
 }
 
-// CsrfToken is the token of one form, for one browser and one session.
-func (s *Sealer) CsrfToken(form, browser, session string) string {
+// CSRFToken is the token of one form, for one browser and one session.
+func (s *Sealer) CSRFToken(form, browser, session string) string {
 	return macText(s.csrf, form, browser, session)
 }
 

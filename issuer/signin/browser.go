@@ -65,7 +65,7 @@ func (h *Handler) Browser(w http.ResponseWriter, r *http.Request) string {
 
 // CSRF is the token of a form, for this browser and this session.
 func (h *Handler) CSRF(form, browser string, s *Session) string {
-	return h.config.Sealer.CsrfToken(form, browser, s.id())
+	return h.config.Sealer.CSRFToken(form, browser, s.id())
 }
 
 // ErrForged: a form was posted that no page of ours in this browser has shown.

@@ -32,7 +32,7 @@ type Config struct {
 	// metadata, its answers and its ID tokens.
 	Issuer string
 
-	// ClientID and Secret are what the provider gave this client. The
+	// ClientID and ClientSecret are what the provider gave this client. The
 	// secret is empty for a public client, which PKCE alone protects.
 	ClientID, ClientSecret string
 

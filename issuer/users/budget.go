@@ -46,5 +46,5 @@ func (b *budget) spend(now time.Time, a allowance) bool {
 	return true
 }
 
-// GiveBack undoes one spend that took one.
+// giveBack undoes one spend that took one.
 func (b *budget) giveBack() { b.spent = max(0, b.spent-1) }

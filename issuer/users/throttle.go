@@ -253,7 +253,7 @@ func (a *attempt) abandoned() {
 	}
 }
 
-// GiveBack is called with the lock.
+// giveBack is called with the lock.
 func (a *attempt) giveBack() {
 	t, p := a.throttle, a.pair
 	if b, ok := t.accounts.get(p.account); ok && a.account {
