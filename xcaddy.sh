@@ -7,7 +7,7 @@ build_tags=nobadger,nomysql,nopgx
 xcaddy_version=v0.4.5
 
 # What the tests need beyond Go, as command:package,package.
-test_tools="chromium:chromium php:php-cli,php-curl npm:npm"
+test_tools="chromium:chromium php:php-cli,php-curl npm:npm initdb:postgresql"
 race_tools="cc:build-essential"
 
 usage() {
@@ -159,7 +159,13 @@ ensure_tools() {
 	quietly "installing$packages" install_packages || say "cannot install$packages: $(tail -n 1 "$work/log")"
 }
 
+# Debian keeps the programs of a PostgreSQL server off PATH, a directory for each version.
 have_tool() {
+	if [ "$1" = initdb ]; then
+		for program in /usr/lib/postgresql/*/bin/initdb; do
+			if [ -x "$program" ]; then return; fi
+		done
+	fi
 	command -v "$1" >/dev/null || return 1
 	[ "$1" != php ] || php -m | grep -qx curl
 }

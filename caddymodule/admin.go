@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +55,9 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 // adminRequest is a request to the admin API, with the issuer it is about.
 type adminRequest struct {
 	*http.Request
-	issuer *issuer.Issuer
-	args   []string // what stood for the wildcards of the pattern
+	caddy  caddy.Context  // of the configuration in force
+	issuer *issuer.Issuer // nil in an operation on the whole server
+	args   []string       // what stood for the wildcards of the pattern
 }
 
 // adminOperations are all there are, by method and path below /oauth/.
@@ -86,7 +88,11 @@ var adminOperations = []struct {
 	{http.MethodDelete, "registration-tokens/*", removeRegistrationToken},
 	{http.MethodGet, "keys", listKeys},
 	{http.MethodPost, "keys/rotate", rotateKeys},
+	{http.MethodPost, "explain", explainRequest},
 }
+
+// wholeServer are the operations that are not about one issuer.
+var wholeServer = []string{"explain"}
 
 // serve finds the operation, runs it and writes its answer.
 func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
@@ -101,12 +107,12 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 			allowed = append(allowed, operation.method)
 			continue
 		}
-		request, err := newAdminRequest(r, args)
+		request, err := newAdminRequest(r, args, !slices.Contains(wholeServer, operation.pattern))
 		if err != nil {
 			return adminError(err)
 		}
 		answer, err := operation.serve(request)
-		a.audit(r, request.issuer.URL(), err)
+		a.audit(request, err)
 		if err != nil {
 			return adminError(err)
 		}
@@ -121,7 +127,7 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 
 // newAdminRequest finds the issuer and checks the form of a mutation. JSON is
 // demanded because no page of another origin can send it without asking first.
-func newAdminRequest(r *http.Request, args []string) (*adminRequest, error) {
+func newAdminRequest(r *http.Request, args []string, aboutIssuer bool) (*adminRequest, error) {
 	if r.Method != http.MethodGet && r.ContentLength != 0 {
 		if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
 			return nil, caddy.APIError{HTTPStatus: http.StatusUnsupportedMediaType, Err: errors.New("send application/json")}
@@ -137,15 +143,16 @@ func newAdminRequest(r *http.Request, args []string) (*adminRequest, error) {
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
 	}
+	request := &adminRequest{Request: r, caddy: ctx, args: args}
+	if !aboutIssuer {
+		return request, nil
+	}
 	url, err := app.named(r.URL.Query().Get("issuer"))
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
-	issuer, err := app.issuer(r.Context(), url)
-	if err != nil {
-		return nil, err
-	}
-	return &adminRequest{Request: r, issuer: issuer, args: args}, nil
+	request.issuer, err = app.issuer(r.Context(), url)
+	return request, err
 }
 
 // matchPattern matches a path with a pattern, part by part; * stands for one
@@ -213,11 +220,14 @@ func writeAdminAnswer(w http.ResponseWriter, answer any) error {
 }
 
 // audit writes a line about every mutation.
-func (a *AdminAPI) audit(r *http.Request, issuerURL string, err error) {
+func (a *AdminAPI) audit(r *adminRequest, err error) {
 	if r.Method == http.MethodGet {
 		return
 	}
-	attrs := []any{"event", "admin", "method", r.Method, "path", r.URL.Path, "issuer", issuerURL, "remote", r.RemoteAddr}
+	attrs := []any{"event", "admin", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr}
+	if r.issuer != nil {
+		attrs = append(attrs, "issuer", r.issuer.URL())
+	}
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())
 	}

@@ -43,6 +43,9 @@ type App struct {
 	// for on every token request.
 	protected atomic.Pointer[map[string][]string]
 
+	// published is what clients can find out about those resources.
+	published published
+
 	opening sync.Mutex
 	opened  atomic.Pointer[map[string]*issuer.Issuer]
 }
@@ -60,8 +63,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.loadStorage(ctx); err != nil {
 		return err
 	}
-	if len(a.Issuers) == 0 {
-		return errors.New("oauth: no issuer is configured; add `issuer <url>` to the oauth block of the global options")
+	if err := registerMetrics(ctx); err != nil {
+		return fmt.Errorf("oauth: metrics: %w", err)
 	}
 	events, err := eventsApp(ctx)
 	if err != nil {
@@ -128,6 +131,10 @@ func (a *App) open(ctx context.Context) (map[string]*issuer.Issuer, error) {
 	if opened := a.opened.Load(); opened != nil {
 		return *opened, nil
 	}
+	if len(a.configs) == 0 { // gates that only trust issuers elsewhere need no storage
+		a.opened.Store(&map[string]*issuer.Issuer{})
+		return nil, nil
+	}
 	state, err := a.vault.open(a.storage, a.logger)
 	if err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
@@ -159,6 +166,8 @@ func (a *App) named(url string) (string, error) {
 		all = append(all, c.URL)
 	}
 	switch {
+	case len(all) == 0:
+		return "", errors.New("no issuer is configured; add `issuer <url>` to the oauth block of the global options")
 	case url == "" && len(all) == 1:
 		return all[0], nil
 	case url == "":
@@ -190,6 +199,16 @@ func oauthApp(ctx caddy.Context) (*App, error) {
 	app, err := ctx.AppIfConfigured("oauth")
 	if err != nil {
 		return nil, fmt.Errorf("the oauth app is not configured; add an oauth block with an issuer to the global options: %w", err)
+	}
+	return app.(*App), nil
+}
+
+// oauthAppOrDefault returns the app for a handler that can do without issuers of
+// this server.
+func oauthAppOrDefault(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("oauth")
+	if err != nil {
+		return nil, err
 	}
 	return app.(*App), nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -118,14 +119,18 @@ func processorTime(b *testing.B) time.Duration {
 // token, and a handler behind it that does nothing.
 func warmGate(tb testing.TB) (p *Protect, request func() *http.Request, next caddyhttp.Handler) {
 	s := start(tb, usualCaddyfile, "127.0.0.1:9")
-	p = &Protect{app: activeApp(tb), bare: true, Resource: s.url + "/api", Issuers: []string{s.url}}
-	var err error
-	if p.requirement, err = newRequirement(p.Resource, []ScopeRule{{Methods: []string{"GET"}, Scopes: []string{"api:read"}}}); err != nil {
+	p = &Protect{Policy: Policy{
+		Resource:   s.url + "/api",
+		ScopeRules: []ScopeRule{{Methods: []string{"GET"}, Scopes: []string{"api:read"}}},
+	}}
+	if err := p.Provision(caddy.ActiveContext()); err != nil {
 		tb.Fatal(err)
 	}
-	if p.identity, err = newIdentity(nil); err != nil {
-		tb.Fatal(err)
-	}
+	tb.Cleanup(func() {
+		if err := p.Cleanup(); err != nil {
+			tb.Error(err)
+		}
+	})
 	authorization := []string{"Bearer " + s.appToken()}
 	header := http.Header{"Accept": {"*/*"}, "User-Agent": {"test"}, "Accept-Encoding": {"gzip"}}
 	r := httptest.NewRequest("GET", "/api/x", nil).WithContext(context.Background())

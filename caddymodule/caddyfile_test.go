@@ -226,7 +226,7 @@ http://a.example {
 		{"$PROTECT", "scope GET", "scope wants a method"},
 		{"$PROTECT", "scope get a", "write methods in upper case"},
 		{"$PROTECT", "scope GET, a", "write methods in upper case"},
-		{"$PROTECT", "scope * a\nscope GET b", "would never be used; write * last"},
+		{"$PROTECT", "scope * a\nscope GET b", "would never be used; write that one last"},
 		{"$PROTECT", `scope * "a b"`, "RFC 6749 section 3.3"},
 		{"$PROTECT", "identity_header X-A", "wrong argument count"},
 		{"$PROTECT", `identity_header "X A" sub`, "want a header name and the name of a claim"},

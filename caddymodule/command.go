@@ -36,7 +36,7 @@ Exit status: 0 done, 1 not done, with one line on standard error that says why.`
 			flags.StringVarP(&c.adapter, "adapter", "a", "", "configuration adapter to apply to it")
 			flags.StringVar(&c.issuer, "issuer", "", "URL of the issuer, where there are several")
 			flags.BoolVar(&c.json, "json", false, "print JSON")
-			cmd.AddCommand(c.client(), c.user(), c.application(), c.authorization(), c.token(), c.registrationToken(), c.key(), c.secret())
+			cmd.AddCommand(c.client(), c.user(), c.application(), c.authorization(), c.token(), c.registrationToken(), c.key(), c.secret(), c.explain())
 		},
 	})
 }

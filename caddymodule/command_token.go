@@ -27,15 +27,12 @@ input, and so stands in no shell history.`,
 		Example: `  caddy oauth token revoke - < token.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			token := args[0]
-			if token == "-" {
-				line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-				if err != nil && !errors.Is(err, io.EOF) {
-					return fmt.Errorf("read the token: %w", err)
-				}
-				if token = strings.TrimSpace(line); token == "" {
-					return errors.New("there is no token on standard input")
-				}
+			token, err := argumentOrInput(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if token == "" {
+				return errors.New("there is no token on standard input")
 			}
 			answer, err := c.call(http.MethodPost, "tokens/revoke", map[string]string{"token": token})
 			if err != nil {
@@ -55,4 +52,17 @@ input, and so stands in no shell history.`,
 			})
 		},
 	}
+}
+
+// argumentOrInput is an argument or, where that is -, the first line of standard
+// input.
+func argumentOrInput(cmd *cobra.Command, argument string) (string, error) {
+	if argument != "-" {
+		return argument, nil
+	}
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	return strings.TrimSpace(line), nil
 }

@@ -240,6 +240,11 @@ func (s *server) try(method, path, body string, headers ...string) (answer, erro
 	if err != nil {
 		return answer{}, err
 	}
+	return read(response)
+}
+
+// read reads a response to its end.
+func read(response *http.Response) (answer, error) {
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	return answer{response, string(text)}, err

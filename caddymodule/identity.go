@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -65,11 +64,20 @@ type identity struct {
 	longest int             // of the folded names
 }
 
-func newIdentity(configured []IdentityHeader) (identity, error) {
+// newIdentity prepares the headers. tokenHeader, the one of the identity token,
+// may be empty. Without others, only what the gate itself sets is kept from
+// outside.
+func newIdentity(configured []IdentityHeader, tokenHeader string, others bool) (identity, error) {
 	if len(configured) == 0 {
 		configured = defaultIdentityHeaders
 	}
 	id := identity{denied: make(map[string]bool)}
+	if tokenHeader != "" {
+		if !httpguts.ValidHeaderFieldName(tokenHeader) {
+			return id, fmt.Errorf("identity token in header %q: want the name of a header", tokenHeader)
+		}
+		id.deny(tokenHeader)
+	}
 	for _, h := range configured {
 		if !httpguts.ValidHeaderFieldName(h.Name) || h.Claim == "" {
 			return id, fmt.Errorf("identity header %q from claim %q: want a header name and the name of a claim", h.Name, h.Claim)
@@ -78,8 +86,10 @@ func newIdentity(configured []IdentityHeader) (identity, error) {
 		id.headers = append(id.headers, h)
 		id.deny(h.Name)
 	}
-	for _, name := range neverFromOutside {
-		id.deny(name)
+	if others {
+		for _, name := range neverFromOutside {
+			id.deny(name)
+		}
 	}
 	return id, nil
 }
@@ -168,38 +178,6 @@ func (id *identity) set(r *http.Request, token *introspect.Token) {
 		}
 		r.Header[h.Name] = []string{value}
 	}
-}
-
-// claimText returns a claim as text. The common ones are at hand; the others are
-// read from the claims set.
-func claimText(token *introspect.Token, claim string) (string, bool) {
-	switch claim {
-	case "sub":
-		return token.Subject, token.Subject != ""
-	case "client_id":
-		return token.ClientID, token.ClientID != ""
-	case "scope":
-		return joinScope(token.Scope), len(token.Scope) > 0
-	case "act":
-		return actorText(token.Actor), token.Actor != nil
-	case "iss":
-		return token.Issuer, token.Issuer != ""
-	case "jti":
-		return token.ID, token.ID != ""
-	}
-	var claims map[string]json.RawMessage
-	if json.Unmarshal(token.Claims, &claims) != nil {
-		return "", false
-	}
-	raw, ok := claims[claim]
-	if !ok || string(raw) == "null" {
-		return "", false
-	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text, true
-	}
-	return string(raw), true
 }
 
 // actorText is the chain of who acts for the subject, the current actor first.

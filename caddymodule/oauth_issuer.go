@@ -48,7 +48,7 @@ func (h *IssuerHandler) Provision(ctx caddy.Context) (err error) {
 func (h *IssuerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	issuer, err := h.app.issuer(r.Context(), h.Issuer)
 	if err != nil {
-		return unavailable(w, r, err)
+		return refuse(w, r, unavailable(err))
 	}
 	if !issuer.Serves(r.URL.Path) {
 		return next.ServeHTTP(w, r)

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,38 +20,29 @@ func init() { caddy.RegisterModule(new(Protect)) }
 // BareToken is off, as the token alone. It is looked for nowhere else. Without
 // one the answer is 401 with a challenge (RFC 6750); with one that is expired,
 // revoked, forged or meant for another resource it is 401 invalid_token; with
-// one that lacks a scope, 403 insufficient_scope naming the scope; and 503 when
-// the gate cannot tell. Refusals are Caddy errors: handle_errors can dress them.
+// one that lacks a scope or another right, 403 insufficient_scope naming the
+// scope; and 503 when the gate cannot tell. Refusals are Caddy errors, so that
+// handle_errors can dress them. The X-Request-Id of the answer stands in the log
+// line about it, too.
 //
 // The API needs to know nothing of OAuth. It reads the caller from identity
-// headers (X-Auth-Subject, X-Auth-Client, X-Auth-Scope and, where somebody acts for
-// the subject, X-Auth-Actor) and can trust them: whatever a client sends under these names, or under a name that a server
-// might take for one of them, is removed first. The token itself is removed too,
-// unless ForwardToken is set.
+// headers (X-Auth-Subject, X-Auth-Client, X-Auth-Scope and, where somebody acts
+// for the subject, X-Auth-Actor) and can trust them: whatever a client sends
+// under these names, or under a name that a server might take for one of them,
+// is removed first. The token itself is removed too, unless ForwardToken is set.
+//
+// A response that goes on (a websocket, a stream of events, a long download) is
+// ended when its token expires, and within a second when it is revoked.
 //
 // After it, {http.auth.user.id}, {http.auth.user.client_id},
-// {http.auth.user.scope}, {http.auth.user.actor}, {http.auth.user.issuer} and
-// {http.auth.user.token_id} are set.
+// {http.auth.user.scope}, {http.auth.user.actor}, {http.auth.user.issuer},
+// {http.auth.user.token_id} and {http.auth.user.claims.<name>} are set.
 type Protect struct {
-	// Resource is the URI of the API: the audience a token must have. Required.
-	Resource string `json:"resource"`
+	Policy
 
-	// Issuers whose tokens are accepted, by URL. With one issuer configured it
-	// can be left out.
-	Issuers []string `json:"issuers,omitempty"`
-
-	// ScopeRules say which scopes a request needs, by method. The first rule
-	// that names the method decides; when there are rules and none does, the
-	// request is refused. Without rules any token for the resource passes.
-	ScopeRules []ScopeRule `json:"scope_rules,omitempty"`
-
-	// Actors are the clients of which one must act for the subject (RFC 8693
-	// delegation). Empty: tokens with and without an actor pass.
-	Actors []string `json:"actors,omitempty"`
-
-	// SubjectIssuers are the issuers of which one must have vouched for the
-	// subject: a trusted issuer whose token was exchanged, or the issuer itself.
-	SubjectIssuers []string `json:"subject_issuers,omitempty"`
+	// Optional lets requests without a token pass, with no identity headers. One
+	// with a token that is not good is refused all the same.
+	Optional bool `json:"optional,omitempty"`
 
 	// Public are paths of the API that need no token, as Caddy's path matcher has
 	// them. Identity headers are removed there too.
@@ -65,21 +55,42 @@ type Protect struct {
 	// by default.
 	AllowTarget []string `json:"allow_target,omitempty"`
 
+	// CORS answers browsers that ask whether pages of other origins may call the
+	// API. Without it the API has to, and preflight requests need a token, which
+	// they never have.
+	CORS *CORS `json:"cors,omitempty"`
+
 	// IdentityHeaders the API is given. Default: X-Auth-Subject from sub,
 	// X-Auth-Client from client_id, X-Auth-Scope from scope, X-Auth-Actor from
 	// act.
 	IdentityHeaders []IdentityHeader `json:"identity_headers,omitempty"`
 
+	// IdentityToken is the name of a header with a short-lived JWT in it, by
+	// which an API can verify who calls, instead of trusting the way.
+	IdentityToken string `json:"identity_token,omitempty"`
+
 	// ForwardToken leaves the Authorization header to the API.
 	ForwardToken bool `json:"forward_token,omitempty"`
 
-	// BareToken accepts `Authorization: <token>` without a scheme. Default on.
-	BareToken *bool `json:"bare_token,omitempty"`
+	// StreamGrace is how long a response may go on after its token has expired.
+	// Revocation has no grace. Default: 0.
+	StreamGrace caddy.Duration `json:"stream_grace,omitempty"`
 
-	app         *App
-	bare        bool
-	requirement requirement
-	identity    identity
+	// PublishMetadata names the metadata of the resource (RFC 9728) in challenges
+	// and lets the handler oauth_resource_metadata serve it.
+	PublishMetadata bool `json:"publish_metadata,omitempty"`
+
+	// ReportOnly decides, logs and counts, and refuses nothing: for putting a gate
+	// before an API that is in use. Requests that would be refused pass as they
+	// came, without identity headers.
+	ReportOnly bool `json:"report_only,omitempty"`
+
+	gate           gate
+	identity       identity
+	identityTokens *identityTokens
+	live           *liveRequests
+	decisions      *decisions
+	metadataURL    string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,82 +99,109 @@ func (*Protect) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision finds the issuers and tells them what is protected here.
-func (p *Protect) Provision(ctx caddy.Context) (err error) {
-	if p.app, err = oauthApp(ctx); err != nil {
-		return err
-	}
-	if len(p.Issuers) == 0 {
-		p.Issuers = []string{""}
-	}
-	for n, url := range p.Issuers {
-		if p.Issuers[n], err = p.app.named(url); err != nil {
-			return fmt.Errorf("oauth_protect: %w", err)
-		}
-	}
-	p.bare = p.BareToken == nil || *p.BareToken
-	if p.requirement, err = newRequirement(p.Resource, p.ScopeRules); err != nil {
+func (p *Protect) Provision(ctx caddy.Context) error {
+	if err := p.provision(ctx); err != nil {
 		return fmt.Errorf("oauth_protect: %w", err)
-	}
-	p.requirement.actors, p.requirement.subjectIssuers = p.Actors, p.SubjectIssuers
-	if p.identity, err = newIdentity(p.IdentityHeaders); err != nil {
-		return fmt.Errorf("oauth_protect: %w", err)
-	}
-	if err := validateAllowed(p.AllowTarget); err != nil {
-		return fmt.Errorf("oauth_protect: %w", err)
-	}
-	if err := p.Public.Provision(ctx); err != nil {
-		return fmt.Errorf("oauth_protect: public: %w", err)
-	}
-	for _, url := range p.Issuers {
-		p.app.protect(url, p.Resource)
 	}
 	return nil
+}
+
+func (p *Protect) provision(ctx caddy.Context) (err error) {
+	if err := p.provisionPolicy(ctx); err != nil {
+		return err
+	}
+	if p.identity, err = newIdentity(p.IdentityHeaders, p.IdentityToken, !p.ReportOnly); err != nil {
+		return err
+	}
+	if err := validateAllowed(p.AllowTarget); err != nil {
+		return err
+	}
+	if err := p.Public.Provision(ctx); err != nil {
+		return fmt.Errorf("public: %w", err)
+	}
+	if err := p.CORS.provision(); err != nil {
+		return fmt.Errorf("cors: %w", err)
+	}
+	if p.StreamGrace < 0 {
+		return errors.New("stream_grace is negative")
+	}
+	if p.identityTokens, err = newIdentityTokens(p); err != nil {
+		return err
+	}
+	p.gate = append(gate{
+		{"the method", "", askMethod},
+		{"the target", "allow_target", p.askTarget},
+		{"an open path", "public", p.askPublic},
+	}, p.checks(p.Optional)...)
+	p.metadataURL = publishMetadata(p)
+	p.decisions = newDecisions(ctx, p)
+	p.live = takeLiveRequests()
+	return nil
+}
+
+// Cleanup gives back what Provision took.
+func (p *Protect) Cleanup() error {
+	err := p.cleanUpPolicy()
+	if p.live != nil {
+		p.live = nil
+		err = errors.Join(err, giveLiveRequestsBack())
+	}
+	return err
 }
 
 // ServeHTTP is the way of a request through the gate.
 func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// 1. What strangers may not say, whether they have a token or not.
 	p.identity.strip(r)
-	if err := refuseMethod(r.Method); err != nil {
-		return err
+	if p.CORS.answersPreflight(w, r) {
+		return nil
 	}
-	if err := refuseTarget(r, p.AllowTarget); err != nil {
-		return err
+	w = p.CORS.allow(w, r)
+	// 2. May it pass?
+	v := newVisit(r)
+	defer v.end()
+	if explained(p, v) {
+		return nil
 	}
-	if len(p.Public) > 0 {
-		switch open, err := p.Public.MatchWithError(r); {
-		case err != nil:
-			return err
-		case open:
-			p.hideToken(r)
-			return next.ServeHTTP(w, r)
-		}
-	}
-	// 2. The token.
-	text, err := introspect.FromHeader(r.Header, p.bare)
-	if err != nil {
-		return p.refuseHeader(w, r, err)
-	}
-	if queryHasToken(r.URL.RawQuery) {
-		return p.refuse(w, r, badRequest("the request has a token in its header and another in its query; use the header alone"))
-	}
-	// 3. What is it?
-	token, err := p.introspect(r.Context(), text)
+	refused := p.gate.decide(v)
+	p.decisions.note(v, refused)
 	switch {
-	case errors.Is(err, introspect.ErrInactive):
-		return p.refuse(w, r, invalidToken(err))
-	case err != nil:
-		return unavailable(w, r, err)
+	case refused != nil && p.ReportOnly:
+		return next.ServeHTTP(w, r)
+	case refused != nil:
+		p.hideToken(r) // from what handle_errors may ask
+		return p.refuse(w, r, refused)
+	case !p.ReportOnly:
+		p.hideToken(r)
 	}
-	// 4. Is it good for this request?
-	if refused := p.requirement.check(token, r.Method); refused != nil {
+	if v.token == nil {
+		return next.ServeHTTP(w, r)
+	}
+	// 3. Tell the API who calls.
+	p.identity.set(r, v.token)
+	if refused := p.identityTokens.set(v); refused != nil {
 		return p.refuse(w, r, refused)
 	}
-	// 5. Tell the backend.
-	p.hideToken(r)
-	p.identity.set(r, token)
-	setPlaceholders(r, token)
+	// 4. Pass, for as long as the token is good.
+	if !p.ReportOnly {
+		p.live.add(v, w, p.StreamGrace)
+		defer p.live.remove(v)
+	}
 	return next.ServeHTTP(w, r)
+}
+
+// askPublic: a path that needs no token.
+func (p *Protect) askPublic(v *visit) *refusal {
+	if len(p.Public) == 0 {
+		return nil
+	}
+	switch open, err := p.Public.MatchWithError(v.request); {
+	case err != nil:
+		return unavailable(err)
+	case open:
+		v.open = "public"
+	}
+	return nil
 }
 
 // hideToken keeps the token from the API, which could use it elsewhere. Credentials
@@ -174,59 +212,44 @@ func (p *Protect) hideToken(r *http.Request) {
 	}
 }
 
-// introspect asks the issuers in turn. An issuer that cannot tell makes the
-// answer "cannot tell", unless another one knows the token.
-func (p *Protect) introspect(ctx context.Context, text string) (*introspect.Token, error) {
-	issuers, err := p.app.open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", introspect.ErrUnavailable, err)
+// refuse says why, with a challenge where a token, or another one, would help.
+func (p *Protect) refuse(w http.ResponseWriter, r *http.Request, why *refusal) error {
+	if why.challenged {
+		w.Header().Set("WWW-Authenticate", p.challenge(why).String())
 	}
-	var inactive, unknown error
-	for _, url := range p.Issuers {
-		token, err := issuers[url].Introspect(ctx, text)
-		switch {
-		case err == nil:
-			return token, nil
-		case errors.Is(err, introspect.ErrInactive):
-			inactive = err
-		default:
-			unknown = err
-		}
-	}
-	if unknown != nil {
-		return nil, unknown
-	}
-	return nil, inactive
+	return refuse(w, r, why)
 }
 
-// setPlaceholders makes the caller known to whatever comes after, the access
-// log included (it reads http.auth.user.id). Values are looked up only when
-// somebody asks.
-func setPlaceholders(r *http.Request, token *introspect.Token) {
+func (p *Protect) challenge(why *refusal) introspect.Challenge {
+	return introspect.Challenge{
+		Realm: p.Resource, Scope: why.scope, Error: why.code, ErrorDescription: why.description, ResourceMetadata: p.metadataURL,
+	}
+}
+
+// refuse hands a refusal to Caddy's error handling, where headers survive.
+func refuse(w http.ResponseWriter, r *http.Request, why *refusal) error {
+	if why.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "2")
+	}
+	id := requestID(r)
+	w.Header().Set("X-Request-Id", id)
+	w.Header().Set("Cache-Control", "no-store")
+	doNotAwaitBody(w, r)
+	return caddyhttp.HandlerError{Err: why, StatusCode: why.status, ID: id}
+}
+
+// requestID is Caddy's {http.request.uuid}, which the access log then has, too.
+func requestID(r *http.Request) string {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
-		return
+		return ""
 	}
-	repl.Map(func(key string) (any, bool) {
-		switch key {
-		case "http.auth.user.id":
-			return token.Subject, true
-		case "http.auth.user.client_id":
-			return token.ClientID, true
-		case "http.auth.user.scope":
-			return joinScope(token.Scope), true
-		case "http.auth.user.actor":
-			return actorText(token.Actor), true
-		case "http.auth.user.issuer":
-			return token.Issuer, true
-		case "http.auth.user.token_id":
-			return token.ID, true
-		}
-		return nil, false
-	})
+	id, _ := repl.GetString("http.request.uuid")
+	return id
 }
 
 var (
 	_ caddy.Provisioner           = (*Protect)(nil)
+	_ caddy.CleanerUpper          = (*Protect)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Protect)(nil)
 )

@@ -1,16 +1,21 @@
 package caddymodule
 
 import (
+	"fmt"
+	"net/url"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func init() {
-	httpcaddyfile.RegisterHandlerDirective("oauth_protect", parseProtect)
+	httpcaddyfile.RegisterDirective("oauth_protect", parseProtect)
 	httpcaddyfile.RegisterDirectiveOrder("oauth_protect", httpcaddyfile.After, "basic_auth")
+	httpcaddyfile.RegisterDirective("oauth_resource_metadata", parseResourceMetadata)
+	httpcaddyfile.RegisterDirectiveOrder("oauth_resource_metadata", httpcaddyfile.Before, "basic_auth")
 }
 
 // parseProtect reads
@@ -18,18 +23,79 @@ func init() {
 //	oauth_protect [<matcher>] {
 //		resource        <uri>
 //		issuer          <url>...
-//		scope           <method>[,<method>...]|* <scope>...
+//		trusted_issuer  <url> {
+//			profile        keycloak|entra|auth0|okta
+//			audience       <aud>...|none
+//			type           <typ>...
+//			jwks_uri       <url>
+//			introspection  [<endpoint>] <client_id> <client_secret>
+//			scope          <scope>...
+//			subject_prefix <text>|none
+//			leeway         <duration>
+//		}
+//		scope           <method>[,<method>...]|* [<path>...] <scope>...
+//		any_scope       <method>[,<method>...]|* [<path>...] <scope>...
+//		client          <client_id>...
+//		subject         <sub>...
 //		actor           <client_id>...
 //		subject_issuer  <url>...
+//		claim           <name> <value>...
+//		expression      <cel>
+//		optional
 //		public          <path>...
 //		allow_target    <kind>...
+//		cors            <origin>...
 //		identity_header <name> <claim>
+//		identity_token  <header>
 //		forward_token
 //		bare_token      on|off
+//		stream_grace    <duration>
+//		metadata        on|off
+//		report_only
 //	}
-func parseProtect(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+//
+// and adds a route for the metadata of the resource.
+func parseProtect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() { // the name of the directive, which a matcher follows
+		return nil, h.ArgErr()
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
 	protect := new(Protect)
-	return protect, protect.UnmarshalCaddyfile(h.Dispenser)
+	if err := protect.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	route := h.NewRoute(matcher, protect)
+	resource, err := url.Parse(protect.Resource)
+	if err != nil || !protect.PublishMetadata {
+		return route, nil // Provision says what is wrong with the resource
+	}
+	return append(metadataRoute(h, protect.Resource, resource), route...), nil
+}
+
+// metadataRoute is the route at the well-known place of a resource.
+func metadataRoute(h httpcaddyfile.Helper, name string, resource *url.URL) []httpcaddyfile.ConfigValue {
+	path := metadataPath(resource)
+	matcher := caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{path, path + "/"})}
+	return h.NewRoute(matcher, &ResourceMetadata{Resource: name})
+}
+
+// parseResourceMetadata reads
+//
+//	oauth_resource_metadata <resource>
+func parseResourceMetadata(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // directive name
+	var name string
+	if !h.AllArgs(&name) {
+		return nil, h.ArgErr()
+	}
+	resource, err := url.Parse(name)
+	if err != nil || resource.Host == "" {
+		return nil, h.Errf("resource %q: want the URL that a gate has for it", name)
+	}
+	return metadataRoute(h, name, resource), nil
 }
 
 // UnmarshalCaddyfile reads the directive; see parseProtect.
@@ -38,6 +104,9 @@ func (p *Protect) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	p.PublishMetadata = true
+	p.Lines = make(map[string]string)
+	p.noteLine(d, wholeGate)
 	for d.NextBlock(0) {
 		if err := p.unmarshalOption(d); err != nil {
 			return err
@@ -49,50 +118,188 @@ func (p *Protect) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// noteLine remembers where an option of the JSON stands in the Caddyfile.
+func (p *Policy) noteLine(d *caddyfile.Dispenser, option string) {
+	if _, noted := p.Lines[option]; !noted {
+		p.Lines[option] = fmt.Sprintf("%s:%d", d.File(), d.Line())
+	}
+}
+
+// unmarshalOption reads what concerns the handler, and leaves what concerns the
+// token to the policy.
 func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 	switch option := d.Val(); option {
-	case "resource":
-		return oneArgument(d, &p.Resource)
-	case "issuer":
-		return someArguments(d, &p.Issuers)
-	case "scope":
-		arguments := d.RemainingArgs()
-		if len(arguments) < 2 {
-			return d.Err("scope wants a method, several with commas between, or *, and then the scopes that are needed")
-		}
-		rule := ScopeRule{Scopes: arguments[1:]}
-		if arguments[0] != "*" {
-			rule.Methods = strings.Split(arguments[0], ",")
-		}
-		p.ScopeRules = append(p.ScopeRules, rule)
-	case "actor":
-		return someArguments(d, &p.Actors)
-	case "subject_issuer":
-		return someArguments(d, &p.SubjectIssuers)
+	case "optional":
+		p.noteLine(d, "bare_token")
+		p.Optional = true
+		return noArguments(d)
 	case "public":
+		p.noteLine(d, "public")
 		return someArguments(d, (*[]string)(&p.Public))
 	case "allow_target":
+		p.noteLine(d, "allow_target")
 		return someArguments(d, &p.AllowTarget)
+	case "cors":
+		if p.CORS == nil {
+			p.CORS = new(CORS)
+		}
+		return someArguments(d, &p.CORS.Origins)
 	case "identity_header":
 		header := IdentityHeader{}
 		if !d.AllArgs(&header.Name, &header.Claim) {
 			return d.ArgErr()
 		}
 		p.IdentityHeaders = append(p.IdentityHeaders, header)
+		return nil
+	case "identity_token":
+		return oneArgument(d, &p.IdentityToken)
 	case "forward_token":
 		p.ForwardToken = true
 		return noArguments(d)
-	case "bare_token":
-		var value string
-		if !d.AllArgs(&value) || (value != "on" && value != "off") {
-			return d.Err("bare_token wants on or off")
+	case "stream_grace":
+		return duration(d, &p.StreamGrace)
+	case "metadata":
+		var on *bool
+		if err := onOrOff(d, &on); err != nil {
+			return err
 		}
-		on := value == "on"
-		p.BareToken = &on
+		p.PublishMetadata = *on
+		return nil
+	case "report_only":
+		p.ReportOnly = true
+		return noArguments(d)
+	default:
+		return p.unmarshalPolicyOption(d)
+	}
+}
+
+func (p *Policy) unmarshalPolicyOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "resource":
+		p.noteLine(d, "resource")
+		return oneArgument(d, &p.Resource)
+	case "issuer":
+		p.noteLine(d, "issuers")
+		return someArguments(d, &p.Issuers)
+	case "trusted_issuer":
+		p.noteLine(d, "issuers")
+		foreign := new(ForeignIssuer)
+		p.TrustedIssuers = append(p.TrustedIssuers, foreign)
+		return foreign.unmarshalCaddyfile(d)
+	case "scope", "any_scope":
+		p.noteLine(d, "scope_rules")
+		p.noteLine(d, fmt.Sprintf("scope_rules/%d", len(p.ScopeRules)))
+		return p.unmarshalScopeRule(d, option == "any_scope")
+	case "client":
+		p.noteLine(d, "clients")
+		return someArguments(d, &p.Clients)
+	case "subject":
+		p.noteLine(d, "subjects")
+		return someArguments(d, &p.Subjects)
+	case "actor":
+		p.noteLine(d, "actors")
+		return someArguments(d, &p.Actors)
+	case "subject_issuer":
+		p.noteLine(d, "subject_issuers")
+		return someArguments(d, &p.SubjectIssuers)
+	case "claim":
+		p.noteLine(d, fmt.Sprintf("claim_rules/%d", len(p.ClaimRules)))
+		arguments := d.RemainingArgs()
+		if len(arguments) < 2 {
+			return d.Err("claim wants the name of a claim and the values of which it must have one")
+		}
+		p.ClaimRules = append(p.ClaimRules, ClaimRule{arguments[0], arguments[1:]})
+		return nil
+	case "expression":
+		p.noteLine(d, "expression")
+		return p.unmarshalExpression(d)
+	case "bare_token":
+		p.noteLine(d, "bare_token")
+		return onOrOff(d, &p.BareToken)
 	default:
 		return d.Errf("unknown option of oauth_protect: %s", option)
 	}
+}
+
+func (p *Policy) unmarshalScopeRule(d *caddyfile.Dispenser, anyOf bool) error {
+	option := d.Val()
+	arguments := d.RemainingArgs()
+	rule := ScopeRule{}
+	if len(arguments) > 0 && arguments[0] != "*" {
+		rule.Methods = strings.Split(arguments[0], ",")
+	}
+	for arguments = arguments[min(1, len(arguments)):]; len(arguments) > 0 && strings.HasPrefix(arguments[0], "/"); arguments = arguments[1:] {
+		rule.Paths = append(rule.Paths, arguments[0])
+	}
+	if len(arguments) == 0 {
+		return d.Errf("%s wants a method, several with commas between, or *, then paths, if it is not for all, and then the scopes that are needed", option)
+	}
+	if anyOf {
+		rule.AnyScopes = arguments
+	} else {
+		rule.Scopes = arguments
+	}
+	p.ScopeRules = append(p.ScopeRules, rule)
 	return nil
+}
+
+// unmarshalExpression reads it as Caddy's matcher does.
+func (p *Policy) unmarshalExpression(d *caddyfile.Dispenser) error {
+	if p.Expression != nil {
+		return d.Err("expression stands twice; combine them with &&")
+	}
+	p.Expression = new(caddyhttp.MatchExpression)
+	if d.CountRemainingArgs() > 1 { // quotes inside belong to the expression
+		p.Expression.Expr = strings.Join(d.RemainingArgsRaw(), " ")
+		return nil
+	}
+	return oneArgument(d, &p.Expression.Expr)
+}
+
+// unmarshalCaddyfile reads a trusted_issuer; see parseProtect.
+func (c *ForeignIssuer) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if !d.AllArgs(&c.Issuer) {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := c.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *ForeignIssuer) unmarshalOption(d *caddyfile.Dispenser) (err error) {
+	switch option := d.Val(); option {
+	case "profile":
+		return oneArgument(d, &c.Profile)
+	case "audience":
+		if err := someArguments(d, &c.Audience); err != nil {
+			return err
+		}
+		for n, name := range c.Audience {
+			if name == "none" {
+				c.Audience[n] = ""
+			}
+		}
+		return nil
+	case "type":
+		return someArguments(d, &c.Types)
+	case "jwks_uri":
+		return oneArgument(d, &c.JWKSURI)
+	case "introspection":
+		c.Introspection, err = parseIntrospection(d, c.Introspection)
+		return err
+	case "scope":
+		return someArguments(d, &c.Scopes)
+	case "subject_prefix":
+		c.SubjectPrefix, err = parseSubjectPrefix(d, c.SubjectPrefix)
+		return err
+	case "leeway":
+		return duration(d, &c.Leeway)
+	default:
+		return d.Errf("unknown option of trusted_issuer: %s", option)
+	}
 }
 
 var _ caddyfile.Unmarshaler = (*Protect)(nil)

@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -57,6 +60,9 @@ func TestProtectCredentials(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a := s.send("GET", test.path, "", test.headers...)
 			a.want(t, test.status)
+			if test.challenge != "" { // RFC 9728 §5.1
+				test.challenge += `, resource_metadata="` + s.url + `/.well-known/oauth-protected-resource/api"`
+			}
 			if got := a.Header.Get("WWW-Authenticate"); got != test.challenge {
 				t.Errorf("WWW-Authenticate: %s\nwant              %s", got, test.challenge)
 			}
@@ -200,7 +206,7 @@ func TestProtectMethods(t *testing.T) {
 		b.none(t)
 	}
 	a := s.send("DELETE", "/api/x", "", bearer(write))
-	contains(t, a.Header.Get("WWW-Authenticate"), `error="insufficient_scope", error_description="no scope of this resource allows the method"`)
+	contains(t, a.Header.Get("WWW-Authenticate"), `error="insufficient_scope", error_description="no scope of this resource allows the method on this path"`)
 	a = s.send("DELETE", "/api/x", "")
 	contains(t, a.Header.Get("WWW-Authenticate"), `Bearer realm="`+s.url+`/api", scope="api:read api:write"`)
 }
@@ -266,13 +272,15 @@ func (noStorage) Open() (storage.Storage, error) { return nil, storage.ErrUnavai
 
 // TestProtectUnavailable: a gate that cannot tell refuses.
 func TestProtectUnavailable(t *testing.T) {
-	app := &App{storage: noStorage{}, vault: new(vault), logger: slog.New(slog.DiscardHandler)}
-	identity, err := newIdentity(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	const url = "https://auth.example"
+	app := &App{storage: noStorage{}, vault: new(vault), logger: slog.New(slog.DiscardHandler), configs: map[string]issuer.Config{url: {}}}
+	protect := &Protect{Policy: Policy{Resource: "https://api.example", app: app, bare: true}}
+	protect.sources = sources{protect.builtIn(url)}
+	protect.gate = protect.checks(false)
+	protect.decisions = newDecisions(caddy.Context{}, protect)
+	protect.decisions.logger = zap.NewNop()
 	for name, handler := range map[string]caddyhttp.MiddlewareHandler{
-		"oauth_protect": &Protect{app: app, identity: identity, Issuers: []string{"https://auth.example"}},
+		"oauth_protect": protect,
 		"oauth_issuer":  &IssuerHandler{app: app, Issuer: "https://auth.example"},
 	} {
 		passed := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
@@ -340,6 +348,6 @@ func TestProtectWithoutApp(t *testing.T) {
 		if err == nil {
 			t.Fatal(directive, "loads without an oauth app")
 		}
-		contains(t, err.Error(), "the oauth app is not configured; add an oauth block with an issuer to the global options")
+		contains(t, err.Error(), "global options")
 	}
 }

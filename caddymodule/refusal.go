@@ -6,36 +6,48 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
 
 // refusal is a request that the gate does not let pass (RFC 6750 §3.1).
 type refusal struct {
 	status      int
+	outcome     string // as the log and the metrics call it
 	code        string // RFC 6750 error, empty when the request showed no token
-	description string
-	scope       string
-	cause       error
+	challenged  bool   // the answer has a WWW-Authenticate
+	description string // for the client's developer
+	scope       string // what would suffice
+	cause       error  // for the operator, may be nil
+
+	check  *check // who refused
+	option string // the part of the configuration that decided, where the check's is too coarse
 }
 
 func (r *refusal) Error() string {
 	text := strings.Trim(r.code+": "+r.description, ": ")
 	if r.cause != nil && r.cause.Error() != r.description {
-		text += ": " + r.cause.Error()
+		text = strings.TrimPrefix(text+": "+r.cause.Error(), ": ")
 	}
 	return text
 }
 
 func (r *refusal) Unwrap() error { return r.cause }
 
+// noToken: no error code, because the client may simply not know yet (RFC 6750
+// §3.1).
+func noToken(scope string, cause error) *refusal {
+	return &refusal{status: http.StatusUnauthorized, outcome: "no_token", challenged: true, scope: scope, cause: cause}
+}
+
 func badRequest(description string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: "invalid_request", description: description}
+	return &refusal{status: http.StatusBadRequest, outcome: "invalid_request", code: "invalid_request", challenged: true, description: description}
 }
 
 func invalidToken(cause error) *refusal {
-	r := &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "the token is not active", cause: cause}
+	r := &refusal{
+		status: http.StatusUnauthorized, outcome: "invalid_token", code: "invalid_token", challenged: true,
+		description: "the token is not active", cause: cause,
+	}
 	var inactive *introspect.InactiveError
 	if errors.As(cause, &inactive) {
 		r.description = inactive.Reason
@@ -44,30 +56,28 @@ func invalidToken(cause error) *refusal {
 }
 
 func insufficientScope(needed, description string) *refusal {
-	return &refusal{status: http.StatusForbidden, code: "insufficient_scope", scope: needed, description: description}
-}
-
-// refuseHeader answers a request whose Authorization header gives no token.
-func (p *Protect) refuseHeader(w http.ResponseWriter, r *http.Request, err error) error {
-	switch {
-	case errors.Is(err, introspect.ErrNoToken):
-		// No error code: the client may simply not know yet (RFC 6750 §3.1).
-		return p.refuse(w, r, &refusal{status: http.StatusUnauthorized, scope: p.requirement.scopeFor(r.Method),
-			cause: err})
-	case errors.Is(err, introspect.ErrMalformedRequest):
-		return p.refuse(w, r, badRequest(err.Error()))
+	return &refusal{
+		status: http.StatusForbidden, outcome: "insufficient_scope", code: "insufficient_scope", challenged: true,
+		scope: needed, description: description,
 	}
-	return p.refuse(w, r, invalidToken(err))
 }
 
-// refuse sets the challenge and hands the refusal to Caddy's error handling,
-// where the header survives.
-func (p *Protect) refuse(w http.ResponseWriter, r *http.Request, why *refusal) error {
-	challenge := introspect.Challenge{Realm: p.Resource, Scope: why.scope, Error: why.code, ErrorDescription: why.description}
-	w.Header().Set("WWW-Authenticate", challenge.String())
-	w.Header().Set("Cache-Control", "no-store")
-	doNotAwaitBody(w, r)
-	return caddyhttp.Error(why.status, why)
+// forbidden is a token that no scope would help. RFC 6750 has no code of its own
+// for it: insufficient_scope is "higher privileges than provided by the token".
+func forbidden(description string, cause error) *refusal {
+	r := insufficientScope("", description)
+	r.cause = cause
+	return r
+}
+
+// unavailable is a request that cannot be judged now. It does not pass.
+func unavailable(cause error) *refusal {
+	return &refusal{status: http.StatusServiceUnavailable, outcome: "unavailable", cause: cause}
+}
+
+// badTarget is a request that no token makes acceptable.
+func badTarget(status int, description string) *refusal {
+	return &refusal{status: status, outcome: "bad_target", description: description}
 }
 
 // awaitedBody is as much of an unread body as net/http takes before it answers,
@@ -83,20 +93,12 @@ func doNotAwaitBody(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unavailable answers a request that cannot be judged now. It does not pass.
-func unavailable(w http.ResponseWriter, r *http.Request, err error) error {
-	w.Header().Set("Retry-After", "2")
-	w.Header().Set("Cache-Control", "no-store")
-	doNotAwaitBody(w, r)
-	return caddyhttp.Error(http.StatusServiceUnavailable, err)
-}
-
-// refuseMethod keeps away what has no meaning behind a gate and more meanings
-// than one on the way: TRACE shows a client's headers to its scripts (RFC 9110
-// §9.3.8), CONNECT asks for a tunnel.
-func refuseMethod(method string) error {
-	if method == http.MethodTrace || method == http.MethodConnect || method == "TRACK" {
-		return caddyhttp.Error(http.StatusMethodNotAllowed, errors.New("method "+method+" is not passed to a protected resource"))
+// askMethod keeps away what has no meaning behind a gate and more meanings than
+// one on the way: TRACE shows a client's headers to its scripts (RFC 9110 §9.3.8),
+// CONNECT asks for a tunnel.
+func askMethod(v *visit) *refusal {
+	if method := v.request.Method; method == http.MethodTrace || method == http.MethodConnect || method == "TRACK" {
+		return badTarget(http.StatusMethodNotAllowed, "method "+method+" is not passed to a protected resource")
 	}
 	return nil
 }

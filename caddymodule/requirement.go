@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,138 +11,118 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
 
-// ScopeRule says which scopes a request needs.
-type ScopeRule struct {
-	// Methods the rule is for; all when empty.
-	Methods []string `json:"methods,omitempty"`
-
-	// Scopes that are needed, all of them.
-	Scopes []string `json:"scopes"`
-}
-
 // requirement is what a token must be good for.
 type requirement struct {
-	resource string
-	rules    []ScopeRule
-
-	actors         []string // who may act for the subject; empty: anybody or nobody
-	subjectIssuers []string // who must have vouched for the subject; empty: anybody
-
-	offered string // every scope of the rules, for the challenge to who has no token
+	*Policy
+	offered []string // every scope of the rules
 }
 
-func newRequirement(resource string, rules []ScopeRule) (requirement, error) {
-	u, err := url.Parse(resource)
+func newRequirement(p *Policy) (requirement, error) {
+	u, err := url.Parse(p.Resource)
 	if err != nil || !u.IsAbs() || u.Host == "" || u.Fragment != "" || u.User != nil {
-		return requirement{}, fmt.Errorf("resource %q: want an absolute URI without fragment, such as https://api.example.com/orders", resource)
+		return requirement{}, fmt.Errorf("resource %q: want an absolute URI without fragment, such as https://api.example.com/orders", p.Resource)
 	}
-	for n, rule := range rules {
-		if len(rule.Scopes) == 0 {
-			return requirement{}, errors.New("a scope rule without scopes")
+	for n := range p.ScopeRules {
+		if err := p.ScopeRules[n].validate(); err != nil {
+			return requirement{}, err
 		}
-		for _, scope := range rule.Scopes {
-			if scope == "" || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
-				return requirement{}, fmt.Errorf("scope %q: RFC 6749 section 3.3 allows printable ASCII without space, quote and backslash", scope)
-			}
-		}
-		for _, method := range rule.Methods {
-			if method == "" || method != strings.ToUpper(method) {
-				return requirement{}, fmt.Errorf("method %q: write methods in upper case, with commas and no spaces between, or * for all", method)
-			}
-		}
-		for _, earlier := range rules[:n] {
-			if len(earlier.Methods) == 0 {
-				return requirement{}, errors.New("a scope rule follows one for all methods (*) and would never be used; write * last")
-			}
+		if n > 0 && p.ScopeRules[n-1].isForAll() {
+			return requirement{}, errors.New("a scope rule follows one for all methods (*) and paths and would never be used; write that one last")
 		}
 	}
-	return requirement{resource: resource, rules: rules, offered: offeredScopes(rules)}, nil
+	return requirement{p, offeredScopes(p.ScopeRules)}, nil
 }
 
-func offeredScopes(rules []ScopeRule) string {
-	var all []string
-	seen := make(map[string]bool)
-	for _, rule := range rules {
-		for _, scope := range rule.Scopes {
-			if !seen[scope] {
-				seen[scope] = true
-				all = append(all, scope)
-			}
+// askAudience: the token is meant for this resource (RFC 9068 §4, RFC 8707).
+func (q *requirement) askAudience(v *visit) *refusal {
+	for _, name := range v.source.audience {
+		if v.token.HasAudience(name) || name == "" && len(v.token.Audience) == 0 {
+			return nil
 		}
 	}
-	return joinScope(all)
+	return invalidToken(&introspect.InactiveError{Reason: "the token is for another resource than " + q.Resource})
 }
 
-// rule returns the first rule for a method. Methods are compared as they are:
-// they are case-sensitive (RFC 9110 §9.1), and "get" is not GET.
-func (q *requirement) rule(method string) (ScopeRule, bool) {
-	for _, rule := range q.rules {
-		if len(rule.Methods) == 0 {
-			return rule, true
-		}
-		for _, m := range rule.Methods {
-			if m == method {
-				return rule, true
-			}
-		}
+// askScope: the first rule for the request decides.
+func (q *requirement) askScope(v *visit) *refusal {
+	n, err := q.rule(v.request)
+	if err != nil {
+		return unavailable(err)
 	}
-	return ScopeRule{}, len(q.rules) == 0
+	if n < 0 {
+		return insufficientScope("", "no scope of this resource allows the method on this path")
+	}
+	refused := q.ScopeRules[n].check(v.token)
+	if refused != nil {
+		refused.option = fmt.Sprintf("scope_rules/%d", n)
+	}
+	return refused
 }
 
-// check returns nil if the token is good for a request with that method.
-func (q *requirement) check(token *introspect.Token, method string) *refusal {
-	if !token.HasAudience(q.resource) {
-		return invalidToken(&introspect.InactiveError{Reason: "the token is for another resource than " + q.resource})
-	}
-	if refused := q.checkDelegation(token); refused != nil {
-		return refused
-	}
-	rule, ok := q.rule(method)
-	if !ok {
-		return insufficientScope("", "no scope of this resource allows the method")
-	}
-	for _, scope := range rule.Scopes {
-		if !token.HasScope(scope) {
-			return insufficientScope(joinScope(rule.Scopes), "the token lacks the scope "+scope)
+// rule returns the number of the first rule for a request, or -1.
+func (q *requirement) rule(r *http.Request) (int, error) {
+	for n := range q.ScopeRules {
+		if is, err := q.ScopeRules[n].isFor(r); is || err != nil {
+			return n, err
 		}
+	}
+	return -1, nil
+}
+
+// scopeFor is what a challenge asks for: the scopes for that request.
+func (q *requirement) scopeFor(r *http.Request) string {
+	if n, err := q.rule(r); n >= 0 && err == nil {
+		return q.ScopeRules[n].challenge()
+	}
+	return joinScope(q.offered)
+}
+
+// askClient: the token was issued to one of the clients.
+func (q *requirement) askClient(v *visit) *refusal {
+	if !slices.Contains(q.Clients, v.token.ClientID) {
+		return forbidden("the token was issued to a client that may not call this resource", nil)
 	}
 	return nil
 }
 
-// checkDelegation: who acts, and who has vouched for whom they act for (RFC 8693
-// §4.1). Only the current actor counts; those before are informational.
-func (q *requirement) checkDelegation(token *introspect.Token) *refusal {
-	if len(q.actors) > 0 && !q.acceptsActor(token) {
-		return insufficientScope("", "the token does not name an actor who may call this resource")
-	}
-	if len(q.subjectIssuers) > 0 && !slices.Contains(q.subjectIssuers, subjectIssuer(token)) {
-		return insufficientScope("", "the subject of the token comes from an issuer that this resource does not accept")
+// askSubject: the token speaks for one of the subjects.
+func (q *requirement) askSubject(v *visit) *refusal {
+	if !slices.Contains(q.Subjects, v.token.Subject) {
+		return forbidden("the token speaks for somebody who may not call this resource", nil)
 	}
 	return nil
 }
 
-// acceptsActor: the actors of the rule are clients of the token's issuer. One that
-// another issuer has named is not one of them, whatever its name.
-func (q *requirement) acceptsActor(token *introspect.Token) bool {
-	actor := token.Actor
-	return actor != nil && (actor.Issuer == "" || actor.Issuer == token.Issuer) && slices.Contains(q.actors, actor.Subject)
+// askActor: who acts for the subject (RFC 8693 §4.1). Only the current actor
+// counts; those before are informational. The actors of the rule are clients of
+// the token's issuer: one that another issuer has named is not one of them,
+// whatever its name.
+func (q *requirement) askActor(v *visit) *refusal {
+	actor := v.token.Actor
+	if actor != nil && (actor.Issuer == "" || actor.Issuer == v.token.Issuer) && slices.Contains(q.Actors, actor.Subject) {
+		return nil
+	}
+	return forbidden("the token does not name an actor who may call this resource", nil)
+}
+
+// askSubjectIssuer: who has vouched for the subject.
+func (q *requirement) askSubjectIssuer(v *visit) *refusal {
+	if !slices.Contains(q.SubjectIssuers, subjectIssuer(v)) {
+		return forbidden("the subject of the token comes from an issuer that this resource does not accept", nil)
+	}
+	return nil
 }
 
 // subjectIssuer is who has vouched for the subject: another issuer, where a token
-// of its was exchanged, else the one that issued the token.
-func subjectIssuer(token *introspect.Token) string {
-	if issuer, ok := claimText(token, "subject_issuer"); ok {
-		return issuer
+// of its was exchanged, else the one that issued the token. Only an issuer of
+// this server is believed when it says that somebody else did.
+func subjectIssuer(v *visit) string {
+	if v.source.builtIn {
+		if issuer, ok := claimText(v.token, "subject_issuer"); ok {
+			return issuer
+		}
 	}
-	return token.Issuer
-}
-
-// scopeFor is what a challenge asks for: the scopes for that method.
-func (q *requirement) scopeFor(method string) string {
-	if rule, ok := q.rule(method); ok {
-		return joinScope(rule.Scopes)
-	}
-	return q.offered
+	return v.token.Issuer
 }
 
 func joinScope(scope []string) string {

@@ -1,14 +1,11 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // A gate decides on the path it sees, and the API behind it may see another one:
@@ -42,14 +39,14 @@ func validateAllowed(allowed []string) error {
 	return nil
 }
 
-// refuseTarget returns a 400 if the target of the request is ambiguous in a way
-// that is not allowed.
-func refuseTarget(r *http.Request, allowed []string) error {
-	kind := ambiguity(r, allowed)
+// askTarget: the target of the request means the same to everybody, but for the
+// kinds that are allowed.
+func (p *Protect) askTarget(v *visit) *refusal {
+	kind := ambiguity(v.request, p.AllowTarget)
 	if kind == "" {
 		return nil
 	}
-	return caddyhttp.Error(http.StatusBadRequest, errors.New("the path can be understood in more than one way: "+kind))
+	return badTarget(http.StatusBadRequest, "the path can be understood in more than one way: "+kind)
 }
 
 // ambiguity returns the first kind that is found and not allowed. A plain path,

@@ -74,24 +74,34 @@ func (c *TrustedIssuerConfig) trustedIssuer() (issuer.TrustedIssuer, error) {
 	if c.Introspection == nil {
 		return trusted, nil
 	}
-	trusted.IntrospectionEndpoint = c.Introspection.Endpoint
+	asked, err := c.Introspection.resolved()
+	if err != nil {
+		return trusted, err
+	}
+	trusted.IntrospectionEndpoint, trusted.ClientID, trusted.ClientSecret = asked.Endpoint, asked.ClientID, asked.ClientSecret
+	return trusted, nil
+}
+
+// resolved returns it with its placeholders replaced.
+func (c *IntrospectionConfig) resolved() (*IntrospectionConfig, error) {
+	all := *c
 	for _, field := range []struct {
-		name, from string
-		to         *string
+		name string
+		text *string
 	}{
-		{"client_id", c.Introspection.ClientID, &trusted.ClientID},
-		{"client_secret", c.Introspection.ClientSecret, &trusted.ClientSecret},
+		{"client_id", &all.ClientID},
+		{"client_secret", &all.ClientSecret},
 	} {
-		text, err := caddy.NewReplacer().ReplaceOrErr(field.from, true, true)
+		text, err := caddy.NewReplacer().ReplaceOrErr(*field.text, true, true)
 		if err != nil {
-			return trusted, fmt.Errorf("introspection: %s: %w", field.name, err)
+			return nil, fmt.Errorf("introspection: %s: %w", field.name, err)
 		}
 		if text == "" {
-			return trusted, fmt.Errorf("introspection: the %s is empty", field.name)
+			return nil, fmt.Errorf("introspection: the %s is empty", field.name)
 		}
-		*field.to = text
+		*field.text = text
 	}
-	return trusted, nil
+	return &all, nil
 }
 
 // unmarshalCaddyfile reads
@@ -120,7 +130,7 @@ func (c *TrustedIssuerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
+func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) (err error) {
 	switch option := d.Val(); option {
 	case "audience":
 		return someArguments(d, &c.Audience)
@@ -129,7 +139,8 @@ func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "jwks_uri":
 		return oneArgument(d, &c.JWKSURI)
 	case "introspection":
-		return c.unmarshalIntrospection(d)
+		c.Introspection, err = parseIntrospection(d, c.Introspection)
+		return err
 	case "userinfo":
 		c.Userinfo = true
 		return noArguments(d)
@@ -140,18 +151,8 @@ func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "subject_claim":
 		return oneArgument(d, &c.SubjectClaim)
 	case "subject_prefix":
-		if c.SubjectPrefix != nil {
-			return d.Err("subject_prefix stands twice")
-		}
-		var prefix string
-		if err := oneArgument(d, &prefix); err != nil {
-			return err
-		}
-		if prefix == "none" {
-			prefix = ""
-		}
-		c.SubjectPrefix = &prefix
-		return nil
+		c.SubjectPrefix, err = parseSubjectPrefix(d, c.SubjectPrefix)
+		return err
 	case "scope":
 		return someArguments(d, &c.Scopes)
 	default:
@@ -159,9 +160,12 @@ func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	}
 }
 
-func (c *TrustedIssuerConfig) unmarshalIntrospection(d *caddyfile.Dispenser) error {
-	if c.Introspection != nil {
-		return d.Err("introspection stands twice")
+// parseIntrospection reads
+//
+//	introspection [<endpoint>] <client_id> <client_secret>
+func parseIntrospection(d *caddyfile.Dispenser, existing *IntrospectionConfig) (*IntrospectionConfig, error) {
+	if existing != nil {
+		return nil, d.Err("introspection stands twice")
 	}
 	config := new(IntrospectionConfig)
 	switch arguments := d.RemainingArgs(); len(arguments) {
@@ -170,8 +174,24 @@ func (c *TrustedIssuerConfig) unmarshalIntrospection(d *caddyfile.Dispenser) err
 	case 2:
 		config.ClientID, config.ClientSecret = arguments[0], arguments[1]
 	default:
-		return d.ArgErr()
+		return nil, d.ArgErr()
 	}
-	c.Introspection = config
-	return nil
+	return config, nil
+}
+
+// parseSubjectPrefix reads
+//
+//	subject_prefix <text>|none
+func parseSubjectPrefix(d *caddyfile.Dispenser, existing *string) (*string, error) {
+	if existing != nil {
+		return nil, d.Err("subject_prefix stands twice")
+	}
+	var prefix string
+	if err := oneArgument(d, &prefix); err != nil {
+		return nil, err
+	}
+	if prefix == "none" {
+		prefix = ""
+	}
+	return &prefix, nil
 }

@@ -20,9 +20,10 @@ const (
 
 // claimsReader reads typed claims and keeps the first refusal.
 type claimsReader struct {
-	members  jsonObject
-	optional []string
-	err      error
+	members     jsonObject
+	optional    []string
+	scopeClaims []string // nil: scope
+	err         error
 }
 
 // parseClaims judges a payload whose signature has been verified (RFC 9068 §4).
@@ -31,7 +32,7 @@ func (j *JWT) parseClaims(payload []byte) (*Token, error) {
 	if err != nil {
 		return nil, &InactiveError{Reason: "the claims of the token are not strict JSON", Cause: err}
 	}
-	c := claimsReader{members: members, optional: j.config.Optional}
+	c := claimsReader{members: members, optional: j.config.Optional, scopeClaims: j.config.ScopeClaims}
 	if issuer, ok := members["iss"].str(); !ok || issuer != j.config.Issuer {
 		return nil, inactive("the token is of another issuer")
 	}
@@ -113,7 +114,7 @@ func (c *claimsReader) text(name string, length int, reason string) string {
 // without client_id often says the same in another claim.
 func (c *claimsReader) clientID() string {
 	if c.absent("client_id") {
-		for _, name := range []string{"azp", "appid"} {
+		for _, name := range []string{"azp", "appid", "cid"} {
 			if _, present := c.members[name]; present {
 				return c.text(name, maxClaimLength, "the "+name+" of the token is not valid")
 			}
@@ -157,10 +158,34 @@ func (c *claimsReader) audience() []string {
 
 // scope reads scope: a string of scope tokens with one space between them (RFC
 // 9068 §2.2.3, RFC 6749 §3.3). The empty string, which some issuers send, is no
-// scope. An array is not the claim that RFC 8693 §4.2 defines and is refused.
+// scope. An array is not the claim that RFC 8693 §4.2 defines and is refused,
+// unless the configuration names the claims to read.
 func (c *claimsReader) scope() []string {
-	value, present := c.members["scope"]
-	if !present {
+	if c.scopeClaims == nil {
+		return c.scopeText(c.members["scope"])
+	}
+	var all []string
+	for _, name := range c.scopeClaims {
+		value := c.members[name]
+		list, ok := value.strings()
+		if !ok {
+			list = c.scopeText(value)
+		} else if slices.ContainsFunc(list, func(s string) bool { return !isScopeToken(s) }) {
+			c.refuse("the " + name + " of the token holds what is not a scope name")
+		}
+		for _, scope := range list {
+			if !slices.Contains(all, scope) {
+				all = append(all, scope)
+			}
+		}
+	}
+	return all
+}
+
+// scopeText reads scope names with one space between them; a missing value is
+// none.
+func (c *claimsReader) scopeText(value jsonValue) []string {
+	if value == nil {
 		return nil
 	}
 	text, ok := value.str()

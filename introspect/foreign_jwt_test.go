@@ -112,3 +112,33 @@ func TestMayAct(t *testing.T) {
 		}
 	}
 }
+
+// Scopes are read from the claims that the configuration names, in any of the
+// forms that issuers use, and from scope alone where it names none.
+func TestJWTScopeClaims(t *testing.T) {
+	for _, test := range []struct {
+		must   string
+		names  []string
+		claims map[string]any
+		want   string // "refused" for a refusal
+	}{
+		{"scope is read by default", nil, map[string]any{"scope": "a b", "scp": "c"}, "a b"},
+		{"RFC 8693 §4.2: scope is no array", nil, map[string]any{"scope": []string{"a"}}, "refused"},
+		{"a string", []string{"scp"}, map[string]any{"scope": "x", "scp": "a b"}, "a b"},
+		{"an array", []string{"scp"}, map[string]any{"scope": nil, "scp": []string{"a", "b"}}, "a b"},
+		{"several, each name once", []string{"scp", "roles"}, map[string]any{"scp": "a b", "roles": []string{"b", "c"}}, "a b c"},
+		{"none", []string{"scp"}, map[string]any{"scope": "x"}, ""},
+		{"an array of other things", []string{"scp"}, map[string]any{"scp": []any{"a", 7}}, "refused"},
+		{"an array of what is no scope", []string{"scp"}, map[string]any{"scp": []string{"a b"}}, "refused"},
+		{"an object", []string{"scp"}, map[string]any{"scp": map[string]any{}}, "refused"},
+	} {
+		token, err := newTestJWT(t, JWTConfig{ScopeClaims: test.names}).Introspect(t.Context(), pair("ES256").ordinary(test.claims))
+		got := "refused"
+		if err == nil {
+			got = strings.Join(token.Scope, " ")
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.must, got, test.want)
+		}
+	}
+}

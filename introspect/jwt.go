@@ -47,8 +47,15 @@ type JWTConfig struct {
 	//
 	// When client_id may be missing and is, Token.ClientID is azp (OpenID Connect
 	// Core §2, which Keycloak, Auth0 and Microsoft Entra use in access tokens
-	// too) or else appid (Microsoft Entra, tokens of version 1.0), if there is one.
+	// too) or else appid (Microsoft Entra, tokens of version 1.0) or cid (Okta), if
+	// there is one.
 	Optional []string
+
+	// ScopeClaims are the claims that Token.Scope is read from, in this order,
+	// for issuers that put scopes, or roles that routes are to take for scopes,
+	// elsewhere than in scope. Each may be a string of names with spaces between
+	// or an array of names, and may be missing. By default: scope, as a string.
+	ScopeClaims []string
 }
 
 // JWT verifies the access tokens that one issuer signs (RFC 9068). It is an
@@ -83,6 +90,7 @@ func NewJWT(config JWTConfig) (*JWT, error) {
 	}
 	config.Algorithms = slices.Clone(config.Algorithms)
 	config.Optional = slices.Clone(config.Optional)
+	config.ScopeClaims = slices.Clone(config.ScopeClaims)
 	types := config.Types
 	if len(types) == 0 {
 		types = []string{"at+jwt"}

@@ -28,13 +28,19 @@ var (
 	// must be treated as "cannot tell", never as "not found".
 	ErrDamaged = errors.New("storage: damaged")
 
-	// ErrBusy: too many writes wait already. Nothing was written; the caller
-	// answers 503 and its client may try again.
+	// ErrBusy: too many transactions wait already, or get in each other's way.
+	// Nothing was written; the caller answers 503 and its client may try again.
 	ErrBusy = errors.New("storage: too many writes are waiting")
 
-	// ErrUnavailable: the medium failed (disk full, I/O error, connection lost)
-	// or the storage was closed. Nothing is known to be written.
+	// ErrUnavailable: the medium failed (disk full, I/O error, connection lost,
+	// timeout) or the storage was closed. Nothing is known to be written.
 	ErrUnavailable = errors.New("storage: not available")
+
+	// ErrOutcomeUnknown: the connection was lost while the transaction was being
+	// committed, and whether it was kept is not known. It always comes with
+	// ErrUnavailable, and the storage has not run the function again: only the
+	// caller knows what doing it twice would mean.
+	ErrOutcomeUnknown = errors.New("storage: whether the write was kept is not known")
 
 	// ErrReadOnly: Put or Delete inside a View. A mistake of the program.
 	ErrReadOnly = errors.New("storage: write in a read-only transaction")
@@ -55,7 +61,8 @@ type Storage interface {
 	//
 	// When ctx ends before the transaction was begun, Update returns ctx.Err()
 	// and fn's writes are not kept; once begun, the commit is waited for.
-	// The other errors are ErrBusy and ErrUnavailable.
+	// The other errors are ErrBusy and ErrUnavailable, the latter also with
+	// ErrOutcomeUnknown.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// Sweep deletes records that expired before now, in batches small enough
@@ -78,7 +85,8 @@ type Tx interface {
 
 	// Put writes a record, replacing the one with the same kind and key. The
 	// zero expiry means for ever; otherwise the record is gone at expiry, which
-	// is kept to the second (rounded up).
+	// is kept to the second (rounded up). A kind is printable ASCII, a key is
+	// one to 2000 bytes of any value; a storage may take longer ones.
 	Put(kind, key string, value []byte, expiry time.Time) error
 
 	// Delete removes a record; a missing one is no error.

@@ -5,8 +5,8 @@
 //   - group commit: writes wait in a bounded queue and share one sync (writer.go);
 //   - isolation inside a group: a function that fails or panics leaves nothing
 //     behind and does not disturb its neighbours (tx.go);
-//   - a checksum on every record, since bbolt has none on its data pages (record.go);
-//   - expiry (record.go, sweep.go);
+//   - a checksum on every record, since bbolt has none on its data pages (internal/envelope);
+//   - expiry (index_key.go, sweep.go);
 //   - refusal of a file that is empty, foreign, cut off, damaged, newer, or gone
 //     although it once existed, before anything is written to it (file.go,
 //     schema.go, create.go);
@@ -122,6 +122,10 @@ func Open(path string, options Options) (*Storage, error) {
 		db:      compacted(db, path, options.Timeout),
 	}
 	go s.write()
+	if err := storage.Finished(context.Background(), s); err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return s, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/internal/envelope"
 )
 
 // Check reads every record and compares its checksum, and the expiry index with
@@ -92,8 +93,8 @@ func (c *check) records(t *tx, kind string) error {
 	return nil
 }
 
-func (c *check) record(t *tx, kind, key string, envelope []byte) error {
-	_, expiry, err := decode(kind, key, envelope)
+func (c *check) record(t *tx, kind, key string, sealed []byte) error {
+	_, expiry, err := envelope.Open(kind, key, sealed)
 	if err != nil || expiry == 0 {
 		return err
 	}

@@ -27,24 +27,6 @@ func getA(s *Storage) ([]byte, error) {
 	return value, err
 }
 
-// A single flipped bit in a record must never become another user or scope: the
-// answer is the right value or ErrDamaged.
-func TestFlippedBits(t *testing.T) {
-	good := encode("code", "a", []byte("user=alice scope=read"), 1893456000)
-	for i := range len(good) * 8 {
-		bad := bytes.Clone(good)
-		bad[i/8] ^= 1 << (i % 8)
-		if value, expiry, err := decode("code", "a", bad); !errors.Is(err, storage.ErrDamaged) {
-			t.Fatalf("bit %d flipped: %q, %d, %v; want ErrDamaged", i, value, expiry, err)
-		}
-	}
-	for name, of := range map[string][2]string{"other key": {"code", "b"}, "other kind": {"token", "a"}, "shifted": {"cod", "ea"}} {
-		if _, _, err := decode(of[0], of[1], good); !errors.Is(err, storage.ErrDamaged) {
-			t.Errorf("%s: %v, want ErrDamaged: the record was moved", name, err)
-		}
-	}
-}
-
 // A damaged record is "cannot tell" to Get, List and Check, and the next Put
 // heals it; a sweep does not decide on it.
 func TestDamagedRecord(t *testing.T) {

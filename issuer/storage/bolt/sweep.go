@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/internal/envelope"
 )
 
 // sweepBatch bounds how long a batch keeps the writer: other writes pass
@@ -54,7 +55,7 @@ func (s *Storage) due(ctx context.Context, now time.Time, after []byte) (batch [
 		}
 		for ; err == nil && entry != nil && len(batch) < sweepBatch; entry, err = c.next() {
 			expiry, kind, key, ok := parseIndexKey(entry)
-			if !ok || !expired(expiry, now) {
+			if !ok || !envelope.Expired(expiry, now) {
 				if ok {
 					break
 				}

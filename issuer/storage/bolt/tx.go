@@ -2,16 +2,14 @@ package bolt
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/internal/envelope"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/internal/pending"
 )
 
 // errEnded: a Tx was kept beyond its function. A mistake of the program.
@@ -25,14 +23,8 @@ type tx struct {
 	path     string
 	writable bool
 	ended    bool
-	writes   map[string]map[string]write // by kind, then key
-	stale    [][]byte                    // index entries without a record, found by Sweep
-}
-
-// write is one pending Put, or a Delete when envelope is nil.
-type write struct {
-	envelope []byte
-	expiry   int64
+	writes   pending.Writes
+	stale    [][]byte // index entries without a record, found by Sweep
 }
 
 // Get implements [storage.Tx].
@@ -41,7 +33,7 @@ func (t *tx) Get(kind, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if expired(expiry, time.Now()) {
+	if envelope.Expired(expiry, time.Now()) {
 		return nil, storage.ErrNotFound
 	}
 	return bytes.Clone(value), nil
@@ -52,117 +44,78 @@ func (t *tx) load(kind, key string) (value []byte, expiry int64, err error) {
 	if t.ended {
 		return nil, 0, errEnded
 	}
-	envelope, err := t.envelope(kind, key)
+	sealed, err := t.sealed(kind, key)
 	if err != nil {
 		return nil, 0, err
 	}
-	if envelope == nil {
+	if sealed == nil {
 		return nil, 0, storage.ErrNotFound
 	}
-	return decode(kind, key, envelope)
+	return envelope.Open(kind, key, sealed)
 }
 
-func (t *tx) envelope(kind, key string) (envelope []byte, err error) {
-	if w, ok := t.writes[kind][key]; ok {
-		return w.envelope, nil
+func (t *tx) sealed(kind, key string) (sealed []byte, err error) {
+	if w, ok := t.writes.Get(kind, key); ok {
+		return w.Sealed, nil
 	}
 	err = readable(t.path, func() {
 		if bucket := t.bolt.Bucket(kindBucket(kind)); bucket != nil {
-			envelope = bucket.Get([]byte(key))
+			sealed = bucket.Get([]byte(key))
 		}
 	})
-	return envelope, err
+	return sealed, err
 }
 
 // Put implements [storage.Tx].
 func (t *tx) Put(kind, key string, value []byte, expiry time.Time) error {
-	if err := validName(kind, key); err != nil {
+	if err := pending.CheckName(kind, key, maxKeySize-8-len(kind)-1); err != nil {
 		return err
 	}
-	second := expirySecond(expiry)
-	return t.write(kind, key, write{encode(kind, key, value, second), second})
+	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	t.writes.Put(kind, key, value, expiry)
+	return nil
 }
 
 // Delete implements [storage.Tx].
 func (t *tx) Delete(kind, key string) error {
-	return t.write(kind, key, write{})
+	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	t.writes.Delete(kind, key)
+	return nil
 }
 
-func (t *tx) write(kind, key string, w write) error {
+func (t *tx) mayWrite() error {
 	switch {
 	case t.ended:
 		return errEnded
 	case !t.writable:
 		return storage.ErrReadOnly
 	}
-	if t.writes == nil {
-		t.writes = make(map[string]map[string]write)
-	}
-	if t.writes[kind] == nil {
-		t.writes[kind] = make(map[string]write)
-	}
-	t.writes[kind][key] = w
 	return nil
 }
 
-// List implements [storage.Tx]: it merges the pending writes, sorted, with what
-// the file holds.
+// List implements [storage.Tx].
 func (t *tx) List(kind, prefix string, fn func(key string, value []byte) error) error {
 	if t.ended {
 		return errEnded
 	}
-	var pending []string
-	for key := range t.writes[kind] {
-		if strings.HasPrefix(key, prefix) {
-			pending = append(pending, key)
-		}
-	}
-	slices.Sort(pending)
-
-	stored := newCursor(t, kindBucket(kind))
-	key, err := stored.seek([]byte(prefix))
-	for {
-		if err != nil {
-			return err
-		}
-		inFile := key != nil && bytes.HasPrefix(key, []byte(prefix))
-		switch {
-		case len(pending) > 0 && (!inFile || pending[0] <= string(key)):
-			if inFile && pending[0] == string(key) { // replaced or deleted
-				key, err = stored.next()
-				if err != nil {
-					return err
-				}
+	return t.writes.List(kind, prefix, func(show func(string, []byte) error) error {
+		stored := newCursor(t, kindBucket(kind))
+		key, err := stored.seek([]byte(prefix))
+		for ; err == nil && key != nil && bytes.HasPrefix(key, []byte(prefix)); key, err = stored.next() {
+			if err := show(string(key), stored.value); err != nil {
+				return err
 			}
-			w := t.writes[kind][pending[0]]
-			if w.envelope != nil {
-				err = t.show(kind, pending[0], w.envelope, fn)
-			}
-			pending = pending[1:]
-		case inFile:
-			if err = t.show(kind, string(key), stored.value, fn); err == nil {
-				key, err = stored.next()
-			}
-		default:
-			return nil
 		}
-	}
-}
-
-// show hands one record to the function of a List, unless it has expired.
-func (t *tx) show(kind, key string, envelope []byte, fn func(string, []byte) error) error {
-	value, expiry, err := decode(kind, key, envelope)
-	if err != nil {
 		return err
-	}
-	if expired(expiry, time.Now()) {
-		return nil
-	}
-	return fn(key, bytes.Clone(value))
+	}, fn)
 }
 
 // changed says whether there is anything to commit.
-func (t *tx) changed() bool { return len(t.writes) > 0 || len(t.stale) > 0 }
+func (t *tx) changed() bool { return !t.writes.Empty() || len(t.stale) > 0 }
 
 // apply moves the pending writes into the bbolt transaction and keeps the
 // expiry index exact. An error means that the whole group has to be given up.
@@ -173,17 +126,15 @@ func (t *tx) apply() (err error) {
 		}
 	}()
 	index := t.bolt.Bucket(expiryBucket)
-	for _, kind := range slices.Sorted(maps.Keys(t.writes)) {
-		writes := t.writes[kind]
+	err = t.writes.Each(func(kind, key string, w pending.Write) error {
 		records, err := t.bolt.CreateBucketIfNotExists(kindBucket(kind))
 		if err != nil {
 			return err
 		}
-		for _, key := range slices.Sorted(maps.Keys(writes)) {
-			if err := applyOne(records, index, kind, key, writes[key]); err != nil {
-				return err
-			}
-		}
+		return applyOne(records, index, kind, key, w)
+	})
+	if err != nil {
+		return err
 	}
 	for _, entry := range t.stale {
 		if err := index.Delete(entry); err != nil {
@@ -193,25 +144,23 @@ func (t *tx) apply() (err error) {
 	return nil
 }
 
-func applyOne(records, index *bbolt.Bucket, kind, key string, w write) error {
+func applyOne(records, index *bbolt.Bucket, kind, key string, w pending.Write) error {
 	// The expiry is read even from a damaged envelope: if it is wrong, the
 	// entry that stays behind is found by the next Sweep.
-	if old := records.Get([]byte(key)); len(old) >= headerSize {
-		if expiry := int64(binary.BigEndian.Uint64(old[1:])); expiry != 0 {
-			if err := index.Delete(indexKey(expiry, kind, key)); err != nil {
-				return err
-			}
-		}
-	}
-	if w.envelope == nil {
-		return records.Delete([]byte(key))
-	}
-	if w.expiry != 0 {
-		if err := index.Put(indexKey(w.expiry, kind, key), []byte{}); err != nil {
+	if expiry, ok := envelope.Expiry(records.Get([]byte(key))); ok && expiry != 0 {
+		if err := index.Delete(indexKey(expiry, kind, key)); err != nil {
 			return err
 		}
 	}
-	return records.Put([]byte(key), w.envelope)
+	if w.Sealed == nil {
+		return records.Delete([]byte(key))
+	}
+	if w.Expiry != 0 {
+		if err := index.Put(indexKey(w.Expiry, kind, key), []byte{}); err != nil {
+			return err
+		}
+	}
+	return records.Put([]byte(key), w.Sealed)
 }
 
 // cursor walks a bucket; each step is guarded against damaged pages.

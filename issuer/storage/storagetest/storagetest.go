@@ -50,6 +50,7 @@ func Run(t *testing.T, backend Backend) {
 		"a neighbour's failure does not spread": neighboursFailure,
 		"a view is one snapshot":                viewIsSnapshot,
 		"closed is not available":               closedIsNotAvailable,
+		"an export shows all":                   exportShowsAll,
 	}
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) { run(t, opened(t, backend.Place(t))) })
@@ -66,6 +67,7 @@ func Run(t *testing.T, backend Backend) {
 	for name, run := range inTime {
 		t.Run(name, func(t *testing.T) {
 			if !backend.Bubble {
+				t.Parallel()
 				run(t, opened(t, backend.Place(t)))
 				return
 			}

@@ -1,0 +1,91 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+// ClaimRule asks for a claim with one of some values.
+type ClaimRule struct {
+	// Name of the claim, or a JSON Pointer (RFC 6901) to one within another, such
+	// as /realm_access/roles.
+	Name string `json:"name"`
+
+	// Values of which the claim must have one. A string is compared as it is,
+	// anything else as JSON; an array fits if one of its elements does.
+	Values []string `json:"values"`
+}
+
+// ask returns nil if the token has the claim.
+func (r *ClaimRule) ask(v *visit) *refusal {
+	switch r.Name {
+	case "sub", "client_id": // as the gate names them, whoever issued the token
+		if text, ok := claimText(v.token, r.Name); ok && slices.Contains(r.Values, text) {
+			return nil
+		}
+	default:
+		if value, ok := v.token.Claim(r.Name); ok && r.fits(value) {
+			return nil
+		}
+	}
+	return forbidden("the token lacks a value of the claim "+r.Name+" that this resource asks for", nil)
+}
+
+func (r *ClaimRule) fits(value json.RawMessage) bool {
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 || value[0] != '[' {
+		text, ok := plainClaim(value)
+		return ok && slices.Contains(r.Values, text)
+	}
+	var elements []json.RawMessage
+	if json.Unmarshal(value, &elements) != nil {
+		return false
+	}
+	return slices.ContainsFunc(elements, func(element json.RawMessage) bool {
+		text, ok := plainClaim(element)
+		return ok && slices.Contains(r.Values, text)
+	})
+}
+
+// plainClaim returns the text of a value: a string without its quotes, anything
+// else as JSON; nothing for null, which is no value.
+func plainClaim(value json.RawMessage) (string, bool) {
+	switch {
+	case len(value) == 0 || string(value) == "null":
+		return "", false
+	case value[0] != '"':
+		return string(value), true
+	case bytes.IndexByte(value, '\\') < 0:
+		return string(value[1 : len(value)-1]), true
+	}
+	var text string
+	err := json.Unmarshal(value, &text)
+	return text, err == nil
+}
+
+// claimText returns a claim as text. The common ones are at hand; the others are
+// read from the claims set.
+func claimText(token *introspect.Token, claim string) (string, bool) {
+	switch claim {
+	case "sub":
+		return token.Subject, token.Subject != ""
+	case "client_id":
+		return token.ClientID, token.ClientID != ""
+	case "scope":
+		return joinScope(token.Scope), len(token.Scope) > 0
+	case "act":
+		return actorText(token.Actor), token.Actor != nil
+	case "iss":
+		return token.Issuer, token.Issuer != ""
+	case "jti":
+		return token.ID, token.ID != ""
+	}
+	value, ok := token.Claim(claim)
+	if !ok {
+		return "", false
+	}
+	return plainClaim(value)
+}

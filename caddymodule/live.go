@@ -1,0 +1,186 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+const (
+	// liveEvery is how often the tokens of requests that go on are looked at.
+	liveEvery = 250 * time.Millisecond
+
+	// askAgainAfter is how often the issuer of an opaque token is asked about it
+	// while a request goes on. Its answers are believed for some time anyway.
+	askAgainAfter = 10 * time.Second
+
+	liveShards = 16
+)
+
+// liveRequests are the requests that have passed a gate and go on. One goroutine
+// looks at all of them, four times a second, and cuts off those whose token is no
+// longer good: a websocket may live for days, and its token was looked at when
+// it began.
+//
+// It is shared by all gates of the process, because requests outlive the
+// configuration that let them pass.
+type liveRequests struct {
+	next   atomic.Uint32 // shard of the next request
+	shards [liveShards]liveShard
+	stop   context.CancelFunc
+	done   chan struct{}
+}
+
+// liveShard is a ring of requests.
+type liveShard struct {
+	mu    sync.Mutex
+	first *visit
+}
+
+// liveRequest is what a visit has to be in the ring.
+type liveRequest struct {
+	shard          *liveShard
+	previous, next *visit
+
+	w     http.ResponseWriter
+	until time.Time // zero: no end is known
+	asked time.Time // when the issuer of an opaque token was last asked; asking, if a question is out
+	cut   bool
+}
+
+// liveKey is the one key of the pool that holds the one liveRequests.
+const liveKey = "live"
+
+var livePool = caddy.NewUsagePool()
+
+// takeLiveRequests returns the process's live requests. Each call wants one of
+// giveLiveRequestsBack.
+func takeLiveRequests() *liveRequests {
+	value, _, err := livePool.LoadOrNew(liveKey, func() (caddy.Destructor, error) {
+		ctx, stop := context.WithCancel(context.Background())
+		l := &liveRequests{stop: stop, done: make(chan struct{})}
+		go l.watch(ctx)
+		return l, nil
+	})
+	if err != nil { // the constructor has none
+		panic(err)
+	}
+	return value.(*liveRequests)
+}
+
+func giveLiveRequestsBack() error {
+	_, err := livePool.Delete(liveKey)
+	return err
+}
+
+// Destruct ends the watch. Requests that still go on are Caddy's to end, which
+// shuts down.
+func (l *liveRequests) Destruct() error {
+	l.stop()
+	<-l.done
+	return nil
+}
+
+// add notes a request that passes now.
+func (l *liveRequests) add(v *visit, w http.ResponseWriter, grace caddy.Duration) {
+	shard := &l.shards[l.next.Add(1)%liveShards]
+	v.live = liveRequest{shard: shard, w: w}
+	if !v.token.Expiry.IsZero() {
+		v.live.until = v.token.Expiry.Add(time.Duration(grace))
+	}
+	if v.source.opaque {
+		v.live.asked = time.Now()
+	}
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if v.live.next = shard.first; shard.first != nil {
+		shard.first.live.previous = v
+	}
+	shard.first = v
+}
+
+// remove forgets a request that has ended. When it returns, nobody will touch the
+// visit or its ResponseWriter.
+func (l *liveRequests) remove(v *visit) {
+	shard := v.live.shard
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if v.live.previous != nil {
+		v.live.previous.live.next = v.live.next
+	} else {
+		shard.first = v.live.next
+	}
+	if v.live.next != nil {
+		v.live.next.live.previous = v.live.previous
+	}
+	v.live.shard = nil
+}
+
+func (l *liveRequests) watch(ctx context.Context) {
+	defer close(l.done)
+	tick := time.NewTicker(liveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for n := range l.shards {
+				l.shards[n].look(ctx, now)
+			}
+		}
+	}
+}
+
+// look cuts off the requests of the shard whose token is no longer good.
+func (s *liveShard) look(ctx context.Context, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for v := s.first; v != nil; v = v.live.next {
+		switch live := &v.live; {
+		case live.cut:
+		case !live.until.IsZero() && !now.Before(live.until), v.source.revoked != nil && v.source.revoked(v.token):
+			live.end()
+		case !live.asked.IsZero() && now.Sub(live.asked) >= askAgainAfter:
+			live.asked = now
+			go s.askAgain(ctx, v, v.source, v.text)
+		}
+	}
+}
+
+// askAgain asks the issuer of an opaque token whether it is still active. Whoever
+// cannot tell does not end a request that was let pass.
+func (s *liveShard) askAgain(ctx context.Context, v *visit, from *source, text string) {
+	_, err := from.introspect(ctx, text)
+	if !errors.Is(err, introspect.ErrInactive) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for live := s.first; live != nil; live = live.live.next {
+		if live == v && live.text == text { // and no other request in the same place
+			live.live.end()
+		}
+	}
+}
+
+// past is a deadline that nothing meets.
+var past = time.Unix(1, 0)
+
+// end makes every read and write of the connection, or of the stream of HTTP/2
+// and 3, fail from now on. That ends a response in the middle of its body and a
+// websocket alike, and the request's context with it, which is how the proxy
+// hears of it. Nothing else about a response in flight may be touched from here.
+func (r *liveRequest) end() {
+	r.cut = true
+	control := http.NewResponseController(r.w)
+	_ = control.SetWriteDeadline(past) // what cannot be cut off ends by itself
+	_ = control.SetReadDeadline(past)
+}

@@ -1,0 +1,71 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+// The placeholders of a caller. Everything after the gate reads them, the access
+// log included (it reads http.auth.user.id).
+const (
+	userPlaceholder  = "http.auth.user."
+	claimPlaceholder = userPlaceholder + "claims."
+)
+
+// setPlaceholders makes the caller known. Values are looked up only when somebody
+// asks.
+func setPlaceholders(r *http.Request, token *introspect.Token) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		if !strings.HasPrefix(key, userPlaceholder) {
+			return nil, false
+		}
+		if name, ok := strings.CutPrefix(key, claimPlaceholder); ok {
+			return claimPlaceholderValue(token, name)
+		}
+		switch key {
+		case "http.auth.user.id":
+			return token.Subject, true
+		case "http.auth.user.client_id":
+			return token.ClientID, true
+		case "http.auth.user.scope":
+			return joinScope(token.Scope), true
+		case "http.auth.user.actor":
+			return actorText(token.Actor), true
+		case "http.auth.user.issuer":
+			return token.Issuer, true
+		case "http.auth.user.token_id":
+			return token.ID, true
+		}
+		return nil, false
+	})
+}
+
+// claimPlaceholderValue returns a claim as a value of Go, so that expressions can
+// compare numbers and look into lists. After a name that the token does not have,
+// dots lead into objects: claims.realm_access.roles.
+func claimPlaceholderValue(token *introspect.Token, name string) (any, bool) {
+	if name == "sub" || name == "client_id" { // as the gate names them, whoever issued the token
+		return claimText(token, name)
+	}
+	raw, ok := token.Claim(name)
+	if !ok && !strings.HasPrefix(name, "/") {
+		raw, ok = token.Claim("/" + strings.ReplaceAll(strings.ReplaceAll(name, "/", "~1"), ".", "/"))
+	}
+	if !ok {
+		return nil, false
+	}
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return nil, false
+	}
+	return value, true
+}

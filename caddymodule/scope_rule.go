@@ -1,0 +1,108 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+)
+
+// ScopeRule says which scopes a request needs.
+type ScopeRule struct {
+	// Methods the rule is for; all when empty. They are compared as they are,
+	// because they are case-sensitive (RFC 9110 §9.1): "get" is not GET.
+	Methods []string `json:"methods,omitempty"`
+
+	// Paths the rule is for, as Caddy's path matcher has them; all when empty.
+	// /orders/* is for /orders as well.
+	Paths caddyhttp.MatchPath `json:"paths,omitempty"`
+
+	// Scopes that are needed, all of them.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// AnyScopes are scopes of which one is needed.
+	AnyScopes []string `json:"any_scopes,omitempty"`
+}
+
+func (r *ScopeRule) validate() error {
+	if len(r.Scopes)+len(r.AnyScopes) == 0 {
+		return errors.New("a scope rule without scopes")
+	}
+	for _, scope := range slices.Concat(r.Scopes, r.AnyScopes) {
+		if scope == "" || strings.ContainsFunc(scope, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }) {
+			return fmt.Errorf("scope %q: RFC 6749 section 3.3 allows printable ASCII without space, quote and backslash", scope)
+		}
+	}
+	for _, method := range r.Methods {
+		if method == "" || method != strings.ToUpper(method) {
+			return fmt.Errorf("method %q: write methods in upper case, with commas and no spaces between, or * for all", method)
+		}
+	}
+	return nil
+}
+
+// provision prepares the paths. What asks for a scope below /orders/ asks for it
+// at /orders, which most servers take for the same place.
+func (r *ScopeRule) provision(ctx caddy.Context) error {
+	for _, path := range r.Paths {
+		if place, all := strings.CutSuffix(path, "/*"); all && place != "" && !slices.Contains(r.Paths, place) {
+			r.Paths = append(r.Paths, place)
+		}
+	}
+	return r.Paths.Provision(ctx)
+}
+
+// isForAll tells whether no request gets past the rule.
+func (r *ScopeRule) isForAll() bool { return len(r.Methods) == 0 && len(r.Paths) == 0 }
+
+// isFor tells whether the rule is for a request.
+func (r *ScopeRule) isFor(request *http.Request) (bool, error) {
+	if len(r.Methods) > 0 && !slices.Contains(r.Methods, request.Method) {
+		return false, nil
+	}
+	if len(r.Paths) == 0 {
+		return true, nil
+	}
+	return r.Paths.MatchWithError(request)
+}
+
+// check returns nil if the token has the scopes.
+func (r *ScopeRule) check(token *introspect.Token) *refusal {
+	for _, scope := range r.Scopes {
+		if !token.HasScope(scope) {
+			return insufficientScope(r.challenge(), "the token lacks the scope "+scope)
+		}
+	}
+	if len(r.AnyScopes) > 0 && !slices.ContainsFunc(r.AnyScopes, token.HasScope) {
+		return insufficientScope(r.challenge(), "the token needs one of the scopes "+strings.Join(r.AnyScopes, ", "))
+	}
+	return nil
+}
+
+// challenge is what a client may ask for to pass: RFC 6750 §3 has no way to say
+// "one of", so of those it is the first.
+func (r *ScopeRule) challenge() string {
+	if len(r.AnyScopes) == 0 {
+		return joinScope(r.Scopes)
+	}
+	return joinScope(append(slices.Clone(r.Scopes), r.AnyScopes[0]))
+}
+
+// offeredScopes are all that the rules name, each once.
+func offeredScopes(rules []ScopeRule) []string {
+	var all []string
+	for _, rule := range rules {
+		for _, scope := range slices.Concat(rule.Scopes, rule.AnyScopes) {
+			if !slices.Contains(all, scope) {
+				all = append(all, scope)
+			}
+		}
+	}
+	return all
+}
