@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 )
 
 const (
@@ -24,7 +26,7 @@ type identityTokenClaims struct {
 	Subject       string            `json:"sub"`
 	Audience      string            `json:"aud"`
 	ClientID      string            `json:"client_id,omitempty"`
-	Scope         Scope             `json:"scope,omitempty"`
+	Scope         oauth.Scope       `json:"scope,omitempty"`
 	Expiry        int64             `json:"exp"`
 	IssuedAt      int64             `json:"iat"`
 	ID            string            `json:"jti"`
@@ -39,14 +41,14 @@ type identityTokenClaims struct {
 // publishes, and it expires after a minute or with the access token, whichever is
 // first.
 func (i *Issuer) MintIdentityToken(token *introspect.Token, audience string) (text string, expiry time.Time, err error) {
-	issued := now()
+	issued := record.Now()
 	expiry = issued.Add(identityTokenLifetime)
 	if !token.Expiry.IsZero() && token.Expiry.Before(expiry) {
 		expiry = token.Expiry
 	}
 	claims := identityTokenClaims{
-		Issuer: i.config.URL, Subject: token.Subject, Audience: audience, ClientID: token.ClientID, Scope: token.Scope,
-		Expiry: expiry.Unix(), IssuedAt: issued.Unix(), ID: randomText(16), Actor: token.Actor, TokenIssuer: token.Issuer,
+		Issuer: i.config.URL, Subject: token.Subject, Audience: audience, ClientID: token.ClientID, Scope: oauth.Scope(token.Scope),
+		Expiry: expiry.Unix(), IssuedAt: issued.Unix(), ID: record.RandomText(16), Actor: token.Actor, TokenIssuer: token.Issuer,
 	}
 	if value, ok := token.Claim("subject_issuer"); ok && token.Issuer == i.config.URL {
 		if err := json.Unmarshal(value, &claims.SubjectIssuer); err != nil {
@@ -63,4 +65,4 @@ func (i *Issuer) MintIdentityToken(token *introspect.Token, audience string) (te
 
 // Revoked tells whether a token that Introspect has returned was revoked since.
 // It costs a look into memory.
-func (i *Issuer) Revoked(token *introspect.Token) bool { return i.realm.revoked.covers(token) }
+func (i *Issuer) Revoked(token *introspect.Token) bool { return i.realm.ledger.Covers(token) }
