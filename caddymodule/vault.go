@@ -53,7 +53,10 @@ func (v *vault) open(s Storage, logger *slog.Logger) (*issuer.State, error) {
 	v.stop, v.done = stop, make(chan struct{})
 	go func(state *issuer.State, done chan struct{}) {
 		defer close(done)
-		state.Upkeep(upkeep, logger)
+		var group sync.WaitGroup
+		group.Go(func() { state.Upkeep(upkeep, logger) })
+		group.Go(func() { state.Follow(upkeep, logger) })
+		group.Wait()
 	}(v.state, v.done)
 	return v.state, nil
 }

@@ -13,7 +13,8 @@ var errRevoked = &introspect.InactiveError{Reason: "the token was revoked"}
 // Introspect judges an access token of this issuer; it makes the issuer an
 // introspect.Introspector for gateways in the same process. The facts come from
 // a bounded cache, the verdict never does: expiry and revocation are looked at
-// on every call.
+// on every call. Where other nodes may have revoked a token and this one cannot
+// know, the answer is introspect.ErrUnavailable; see OutOfTouch.
 func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Token, error) {
 	facts, err := i.realm.verified.Introspect(ctx, token)
 	if err != nil {
@@ -21,6 +22,9 @@ func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Toke
 	}
 	if i.realm.ledger.Covers(facts) {
 		return nil, errRevoked
+	}
+	if err := i.state.touch(); err != nil {
+		return nil, err
 	}
 	return facts, nil
 }

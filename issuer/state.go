@@ -31,13 +31,17 @@ const (
 type State struct {
 	Storage storage.Storage
 
+	follower storage.Follower // nil where no other node can be
+	opened   time.Time
+
 	mu     sync.Mutex
 	realms map[string]*realm
 }
 
 // NewState returns the State of a storage, which it does not close.
 func NewState(store storage.Storage) *State {
-	return &State{Storage: store, realms: make(map[string]*realm)}
+	follower, _ := store.(storage.Follower)
+	return &State{Storage: store, follower: follower, opened: time.Now(), realms: make(map[string]*realm)}
 }
 
 // Close ends what the State does in the background with other issuers. Issuers
@@ -105,6 +109,12 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	r.verified = introspect.NewCache(verifier, cachedTokens)
 	r.loaded = true
 	return r, nil
+}
+
+// forgetVerified drops all verified tokens, because a key that signed some of them
+// is believed no more.
+func (r *realm) forgetVerified() {
+	r.verified.Forget(func(*introspect.Token) bool { return true })
 }
 
 // Upkeep sweeps what has expired and looks after the keys, now and then, until

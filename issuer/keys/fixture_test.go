@@ -111,7 +111,7 @@ func rewrite(t testing.TB, store storage.Storage, change func(*record)) {
 			if err != nil {
 				return err
 			}
-			if err := tx.Put(kind, name, value, time.Time{}); err != nil {
+			if err := tx.Put(Kind, name, value, time.Time{}); err != nil {
 				return err
 			}
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
-// kind is the storage kind of signing keys.
-const kind = "key"
+// Kind is the storage kind of signing keys.
+const Kind = "key"
 
 // record is a key as it is stored. Times are to the second.
 type record struct {
@@ -42,13 +42,13 @@ func put(tx storage.Tx, issuer string, r record) error {
 	if err != nil {
 		return err
 	}
-	return tx.Put(kind, recordKey(issuer, r.ID), value, time.Time{})
+	return tx.Put(Kind, recordKey(issuer, r.ID), value, time.Time{})
 }
 
 // list returns the issuer's keys in no particular order.
 func list(tx storage.Tx, issuer string) ([]record, error) {
 	var records []record
-	err := tx.List(kind, recordKey(issuer, ""), func(_ string, value []byte) error {
+	err := tx.List(Kind, recordKey(issuer, ""), func(_ string, value []byte) error {
 		var r record
 		if err := json.Unmarshal(value, &r); err != nil {
 			return fmt.Errorf("%w: signing key of %s: %w", storage.ErrDamaged, issuer, err)

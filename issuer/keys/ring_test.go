@@ -272,7 +272,7 @@ func TestDamagedRecordIsRefused(t *testing.T) {
 		running := openRing(t, store, testPolicy())
 		jwks := string(running.JWKS())
 		err := store.Update(t.Context(), func(tx storage.Tx) error {
-			return tx.Put(kind, recordKey(testIssuer, "x"), []byte(`{"kid":`), time.Time{})
+			return tx.Put(Kind, recordKey(testIssuer, "x"), []byte(`{"kid":`), time.Time{})
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -55,6 +55,33 @@ func (r *Ring) Maintain(ctx context.Context) error {
 	return r.maintain(ctx)
 }
 
+// Reload reads the keys anew, because another node has changed them. withdrawn
+// tells that a key is gone which this node has believed until now: what was
+// verified with it must be forgotten.
+func (r *Ring) Reload(ctx context.Context) (withdrawn bool, err error) {
+	r.change.Lock()
+	defer r.change.Unlock()
+	before := r.current.Load()
+	records, err := r.stored(ctx)
+	if err != nil {
+		return false, fmt.Errorf("load the signing keys of %s: %w", r.issuer, err)
+	}
+	if len(records) == 0 {
+		return false, nil // the ring makes its first key itself
+	}
+	sortByActivation(records)
+	if err := r.load(records); err != nil {
+		return false, err
+	}
+	after := r.current.Load()
+	for id := range before.byID {
+		if after.byID[id] == nil {
+			withdrawn = true
+		}
+	}
+	return withdrawn, nil
+}
+
 // Rotate makes a new key. It signs after the policy's PublishAhead, or within a
 // second if immediately is set: then verifiers that cached the JWKS refuse its tokens
 // until they fetch it again. A key that is published but not yet in use is not
@@ -162,7 +189,7 @@ func (r *Ring) update(ctx context.Context, change func(time.Time, []record) ([]r
 func replace(tx storage.Tx, issuer string, before, after []record) error {
 	for _, b := range before {
 		if !slices.ContainsFunc(after, func(a record) bool { return a.ID == b.ID }) {
-			if err := tx.Delete(kind, recordKey(issuer, b.ID)); err != nil {
+			if err := tx.Delete(Kind, recordKey(issuer, b.ID)); err != nil {
 				return err
 			}
 		}

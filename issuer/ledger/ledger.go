@@ -27,3 +27,12 @@ func Open(ctx context.Context, store storage.Storage, issuer string, lifetime fu
 	}
 	return l, nil
 }
+
+// Reload reads the revocations anew, because another node has added some. None
+// is taken back.
+func (l *Ledger) Reload(ctx context.Context) error {
+	if err := l.revoked.load(ctx, l.store, l.issuer); err != nil {
+		return fmt.Errorf("load the revocations of %s: %w", l.issuer, err)
+	}
+	return nil
+}

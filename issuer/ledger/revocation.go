@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
-// kindRevoked is the storage kind of revocations.
-const kindRevoked = "revoked"
+// KindRevoked is the storage kind of revocations.
+const KindRevoked = "revoked"
 
 // What a revocation ends. The name is part of the record's key.
 const (
@@ -113,7 +113,7 @@ func (x *revokedIndex) prune(now time.Time) {
 func (x *revokedIndex) load(ctx context.Context, store storage.Storage, issuer string) error {
 	return store.View(ctx, func(tx storage.Tx) error {
 		prefix := issuer + " "
-		return tx.List(kindRevoked, prefix, func(key string, value []byte) error {
+		return tx.List(KindRevoked, prefix, func(key string, value []byte) error {
 			r := Revocation{}
 			var ok bool
 			if r.what, r.ID, ok = strings.Cut(strings.TrimPrefix(key, prefix), " "); !ok {
@@ -158,7 +158,7 @@ func (l *Ledger) putRevocation(tx storage.Tx, r Revocation) error {
 	if err != nil {
 		return err
 	}
-	return tx.Put(kindRevoked, r.key(l.issuer), value, r.Expiry)
+	return tx.Put(KindRevoked, r.key(l.issuer), value, r.Expiry)
 }
 
 // Enforce puts committed revocations in force. Verified tokens that they end are
