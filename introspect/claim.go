@@ -18,10 +18,11 @@ func (t *Token) Claim(name string) (json.RawMessage, bool) {
 	}
 	value := t.Claims
 	for part := range strings.SplitSeq(name[1:], "/") {
-		found := false
-		if value, found = member(value, unescapePointer.Replace(part)); !found {
+		inner, found := member(value, unescapePointer.Replace(part))
+		if !found {
 			return nil, false
 		}
+		value = inner
 	}
 	return value, true
 }

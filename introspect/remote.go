@@ -168,7 +168,7 @@ func (r *Remote) parseIntrospection(body []byte) (*Token, error) {
 	notBefore := c.notBefore()
 	if c.err != nil {
 		// Not %w: a bad answer says nothing about the token.
-		return nil, fmt.Errorf("%w: introspection endpoint: %v", ErrUnavailable, c.err)
+		return nil, fmt.Errorf("%w: introspection endpoint: %v", ErrUnavailable, c.err) //nolint:errorlint // see above
 	}
 	return r.judge(token, notBefore)
 }

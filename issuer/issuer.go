@@ -230,7 +230,7 @@ func (i *Issuer) Serves(path string) bool {
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
+			if v == http.ErrAbortHandler { //nolint:errorlint // a value of panic, as net/http compares it
 				panic(v)
 			}
 			i.refusals.Write(w, r, fmt.Errorf("panic: %v", v))

@@ -145,14 +145,16 @@ func (t *TrustedIssuer) validatePlaces() error {
 		if err != nil {
 			return fmt.Errorf("%q: want an https URL, or http on this machine: %w", place, err)
 		}
-		set.Close()
+		if err := set.Close(); err != nil {
+			return err
+		}
 	}
 	if t.introspects() && t.ClientSecret != "" {
 		remote, err := introspect.NewRemote(t.introspectionConfig())
 		if err != nil {
 			return err
 		}
-		remote.Close()
+		return remote.Close()
 	}
 	return nil
 }

@@ -263,7 +263,7 @@ func Each(tx storage.Tx, issuer string, visit func(*Client)) error {
 func Any(tx storage.Tx, issuer string) (bool, error) {
 	found := errors.New("a client")
 	err := tx.List(kindClient, clientKey(issuer, ""), func(string, []byte) error { return found })
-	if err == found {
+	if errors.Is(err, found) {
 		return true, nil
 	}
 	return false, err

@@ -76,7 +76,7 @@ func (p *Pages) rememberLanguage(w http.ResponseWriter, r *http.Request) {
 	if cookie, err := r.Cookie(languageCookie); err == nil && cookie.Value == lang {
 		return
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // G124: Secure wherever the issuer is on https
 		Name:     languageCookie,
 		Value:    lang,
 		Path:     p.options.BasePath + "/",

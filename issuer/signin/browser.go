@@ -42,7 +42,7 @@ func (h *Handler) cookie(r *http.Request, name string) string {
 
 // setCookie sets a cookie that ends with the browser; an empty value removes it.
 func (h *Handler) setCookie(w http.ResponseWriter, name, value string) {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // G124: Secure wherever the issuer is on https
 		Name: h.cookieName(name), Value: value, Path: "/",
 		HttpOnly: true, Secure: h.secure(), SameSite: http.SameSiteLaxMode,
 	}

@@ -37,7 +37,7 @@ func TestMetadataIsRefused(t *testing.T) {
 		})
 	}
 	t.Run("an https issuer MUST NOT point at http on this machine", func(t *testing.T) {
-		if err := checkEndpoint("http://127.0.0.1/token", "https://idp.example"); !errors.Is(err, errInsecure) {
+		if err := checkEndpoint("http://127.0.0.1/token", "https://idp.example"); !errors.Is(err, errInsecure) { //nolint:bodyclose // there is no answer
 			t.Error(err)
 		}
 	})

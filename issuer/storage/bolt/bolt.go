@@ -37,7 +37,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -225,7 +225,7 @@ func damaged(path, what string) error {
 
 // locked says who has the file, as far as can be known.
 func locked(path string, err error) error {
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return unavailable(path, "is open in another process (perhaps a running caddy): stop it, or give this one another path", err)
 	}
 	return unavailable(path, "cannot be opened", err)

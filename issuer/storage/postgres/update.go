@@ -63,7 +63,7 @@ func (s *Storage) run(ctx context.Context, a attempt) error {
 			a.begin = s.sql.beginInTurn
 		}
 		err := s.once(ctx, a)
-		again, ok := err.(*retryable)
+		again, ok := err.(*retryable) //nolint:errorlint // made by once, never wrapped
 		if !ok {
 			return err
 		}
@@ -88,7 +88,7 @@ func (r *retryable) Error() string { return r.cause.Error() }
 
 // backoff is the pause after the nth conflict: at random, so that those who
 // collided do not meet again.
-func backoff(n int) time.Duration { return rand.N(2 * min(firstPause<<n, maxPause)) }
+func backoff(n int) time.Duration { return rand.N(2 * min(firstPause<<n, maxPause)) } //nolint:gosec // G404: a pause is no secret
 
 // pause waits, or returns the error of ctx if that ends before.
 func pause(ctx context.Context, d time.Duration) error {

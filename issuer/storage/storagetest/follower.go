@@ -191,7 +191,7 @@ func nothingIsMissed(t *testing.T, mine, other storage.Follower) {
 	together(many, func(i int) {
 		err := other.Update(context.Background(), func(tx storage.Tx) error {
 			if _, err := tx.Get("revoked", fmt.Sprint(i)); !errors.Is(err, storage.ErrNotFound) {
-				return fmt.Errorf("Get: %w", err)
+				return fmt.Errorf("get: %w", err)
 			}
 			pass(time.Duration(i*7%many) * 3 * time.Millisecond)
 			return tx.Put("revoked", fmt.Sprint(i), nil, forever)
@@ -236,7 +236,7 @@ func underWayIsHeard(t *testing.T, mine, other storage.Follower) {
 			once.Do(func() { close(begun) })
 			<-goOn
 			if !errors.Is(err, storage.ErrNotFound) {
-				return fmt.Errorf("Get: %w", err)
+				return fmt.Errorf("get: %w", err)
 			}
 			return tx.Put("revoked", "a", []byte("1"), forever)
 		})
