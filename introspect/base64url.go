@@ -15,7 +15,10 @@ func decodeBase64URL(text string) ([]byte, bool) {
 		}
 	}
 	data, err := base64url.DecodeString(text)
-	return data, err == nil
+	if err != nil {
+		return nil, false // not what came before the fault
+	}
+	return data, true
 }
 
 func isBase64URL(c byte) bool {

@@ -19,6 +19,7 @@
 //	question.go         questions about tokens, and their answers
 //	may_act.go          whom the subject lets act              RFC 8693 §4.4
 //	signature.go        the algorithms                         RFC 7518, RFC 8037
+//	roca.go             RSA keys that anybody can factor       CVE-2017-15361
 //	strictjson.go       JSON that reads in one way only        RFC 8259, RFC 7493
 //	base64url.go        base64url that reads in one way only   RFC 7515
 //	fetch.go            bounded exchanges with other servers

@@ -54,10 +54,11 @@ const (
 // Left out, as RFC 7517 §5 asks, are keys that are not for this purpose (use
 // other than sig, key_ops without verify, an alg that is unknown or does not fit
 // the key) and keys that nobody should trust: symmetric ones, ones published
-// with private members, RSA under 2048 or over 8192 bits or with an unfit
-// exponent, points not on their curve, Ed25519 keys of small order. A key
-// without a kid cannot be named by a token and is left out too; and so are all
-// keys that share one kid, because which of them is meant would be a guess.
+// with private members, RSA under 2048 or over 8192 bits, with an unfit
+// exponent or of a generator whose keys can be factored (CVE-2017-15361), points
+// not on their curve, Ed25519 keys of small order. A key without a kid cannot be
+// named by a token and is left out too; and so are all keys that share one kid,
+// because which of them is meant would be a guess.
 //
 // A key without alg gets the one its curve calls for, and RS256 if it is RSA:
 // an issuer that signs with another RSA algorithm has to say so in its key set.
@@ -217,6 +218,9 @@ func parseRSA(jwk jsonObject) (crypto.PublicKey, string) {
 	}
 	// With e = 1 every message is its own signature.
 	if e.BitLen() < 2 || e.BitLen() > 31 || e.Bit(0) == 0 {
+		return nil, ""
+	}
+	if weakGenerator(n) {
 		return nil, ""
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}, "RS256"

@@ -101,6 +101,8 @@ func TestParseKeySetLeavesOut(t *testing.T) {
 		{"RSA without exponent", rs.jwk(map[string]any{"e": nil})},
 		{"RSA with a huge exponent", rs.jwk(map[string]any{"e": "_____w"})},
 		{"base64url with padding", rs.jwk(map[string]any{"e": "AQAB="})},
+		{"base64url with bits of no byte, which is not what comes before them", rs.jwk(map[string]any{"n": b64("\xc1"+strings.Repeat("\x01", 260)) + "AB"})},
+		{"base64url with a character too many", rs.jwk(map[string]any{"e": "AQABA"})},
 		{"EC point not on the curve", ec.jwk(map[string]any{"x": b64(strings.Repeat("\x01", 32))})},
 		{"EC coordinate cut", ec.jwk(map[string]any{"x": b64(strings.Repeat("\x01", 31))})},
 		{"EC coordinate with a leading zero", ec.jwk(map[string]any{"y": b64(strings.Repeat("\x00", 33))})},
