@@ -37,7 +37,7 @@ func (a *AuthProvider) Provision(ctx caddy.Context) error {
 	if err := a.provisionPolicy(ctx); err != nil {
 		return fmt.Errorf("authentication provider oauth: %w", err)
 	}
-	a.gate = a.checks(false)
+	a.gate = append(gate{{"the handshake", "", askHandshake}, {"the method", "", askMethod}, {"the target", "allow_target", a.askTarget}}, a.checks(false)...)
 	return nil
 }
 

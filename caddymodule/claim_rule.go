@@ -21,15 +21,12 @@ type ClaimRule struct {
 
 // ask returns nil if the token has the claim.
 func (r *ClaimRule) ask(v *visit) *refusal {
-	switch r.Name {
-	case "sub", "client_id": // as the gate names them, whoever issued the token
+	if isNamedByGate(r.Name) {
 		if text, ok := claimText(v.token, r.Name); ok && slices.Contains(r.Values, text) {
 			return nil
 		}
-	default:
-		if value, ok := v.token.Claim(r.Name); ok && r.fits(value) {
-			return nil
-		}
+	} else if value, ok := v.token.Claim(r.Name); ok && r.fits(value) {
+		return nil
 	}
 	return forbidden("the token lacks a value of the claim "+r.Name+" that this resource asks for", nil)
 }
@@ -66,13 +63,20 @@ func plainClaim(value json.RawMessage) (string, bool) {
 	return text, err == nil
 }
 
+// isNamedByGate tells whether a claim is one that the gate gives another value
+// than the token has, to keep the names of one issuer apart from those of the
+// others.
+func isNamedByGate(claim string) bool {
+	return claim == "sub" || claim == "/sub" || claim == "client_id" || claim == "/client_id"
+}
+
 // claimText returns a claim as text. The common ones are at hand; the others are
 // read from the claims set.
 func claimText(token *introspect.Token, claim string) (string, bool) {
 	switch claim {
-	case "sub":
+	case "sub", "/sub":
 		return token.Subject, token.Subject != ""
-	case "client_id":
+	case "client_id", "/client_id":
 		return token.ClientID, token.ClientID != ""
 	case "scope":
 		return joinScope(token.Scope), len(token.Scope) > 0

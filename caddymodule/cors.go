@@ -1,7 +1,9 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,7 +41,7 @@ func (c *CORS) provision() error {
 		return nil
 	}
 	if len(c.Origins) == 0 || c.MaxAge < 0 {
-		return fmt.Errorf("want the origins that may call, or *")
+		return errors.New("want the origins that may call, or *")
 	}
 	for n, origin := range c.Origins {
 		if origin == "*" {
@@ -59,12 +61,14 @@ func (c *CORS) provision() error {
 	return nil
 }
 
-// answersPreflight answers a preflight request, whatever its origin: to one that
-// may not call, by allowing nothing.
-func (c *CORS) answersPreflight(w http.ResponseWriter, r *http.Request) bool {
-	if c == nil || r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
-		return false
-	}
+// isPreflight tells whether a request only asks whether another one may be made.
+func (c *CORS) isPreflight(r *http.Request) bool {
+	return c != nil && r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// answerPreflight answers, whatever the origin: to one that may not call, by
+// allowing nothing.
+func (c *CORS) answerPreflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Add("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 	if origin := c.allowed(r); origin != "" {
@@ -76,7 +80,6 @@ func (c *CORS) answersPreflight(w http.ResponseWriter, r *http.Request) bool {
 		}
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return true
 }
 
 // allowed is the origin to name in the answer, or nothing.
@@ -141,6 +144,7 @@ func (w *corsWriter) setHeaders() {
 	}
 }
 
+// WriteHeader implements http.ResponseWriter.
 func (w *corsWriter) WriteHeader(status int) {
 	if !w.wrote {
 		w.wrote = status >= 200 || status == http.StatusSwitchingProtocols
@@ -149,11 +153,28 @@ func (w *corsWriter) WriteHeader(status int) {
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
-func (w *corsWriter) Write(data []byte) (int, error) {
+func (w *corsWriter) writeHeader() {
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *corsWriter) Write(data []byte) (int, error) {
+	w.writeHeader()
 	return w.ResponseWriterWrapper.Write(data)
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (w *corsWriter) ReadFrom(data io.Reader) (int64, error) {
+	w.writeHeader()
+	return w.ResponseWriterWrapper.ReadFrom(data)
+}
+
+// FlushError lets http.ResponseController flush.
+func (w *corsWriter) FlushError() error {
+	w.writeHeader()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Unwrap lets http.ResponseController reach the connection.

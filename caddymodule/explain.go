@@ -81,7 +81,12 @@ func explained(p *Protect, v *visit) bool {
 		}
 		x.Questions = append(x.Questions, q)
 	}
-	refused := p.gate.decide(v)
+	var refused *refusal
+	if p.CORS.isPreflight(v.request) {
+		v.open = "preflight"
+	} else {
+		refused = p.gate.decide(v)
+	}
 	for _, unasked := range p.gate[len(x.Questions):] {
 		x.Questions = append(x.Questions, question{unasked.name, "not asked", p.lineOf(unasked.option)})
 	}
@@ -125,7 +130,9 @@ func explain(ctx caddy.Context, x *explanation, token string, header http.Header
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: target.Hostname()}
 	}
 	for name, values := range header {
-		r.Header[name] = values
+		for _, value := range values {
+			r.Header.Add(name, value)
+		}
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)

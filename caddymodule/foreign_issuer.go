@@ -52,7 +52,14 @@ type ForeignIssuer struct {
 
 	// Leeway is by how much its clock may differ from ours. Default: 0.
 	Leeway caddy.Duration `json:"leeway,omitempty"`
+
+	// MaxLifetime bounds the time from `iat` to `exp` of its JWTs. Default: 7 days.
+	MaxLifetime caddy.Duration `json:"max_lifetime,omitempty"`
 }
+
+// maxForeignLifetime is the default of MaxLifetime. A token that is good for years
+// is a mistake of its issuer, or worse.
+const maxForeignLifetime = 7 * 24 * time.Hour
 
 // profile is how the access tokens of a product differ from RFC 9068.
 type profile struct {
@@ -83,16 +90,19 @@ var foreignPool = caddy.NewUsagePool()
 // foreign is an introspector in the pool.
 type foreign struct {
 	introspect.Introspector
-	close io.Closer // may be nil
+	issuer string            // its URL
+	cache  *introspect.Cache // nil where answers are remembered elsewhere
+	asked  askedIssuer
+}
+
+// askedIssuer is what asks the issuer for its keys, or about tokens.
+type askedIssuer interface {
+	io.Closer
+	Health() introspect.Health
 }
 
 // Destruct ends fetches that still run.
-func (f *foreign) Destruct() error {
-	if f.close == nil {
-		return nil
-	}
-	return f.close.Close()
-}
+func (f *foreign) Destruct() error { return f.asked.Close() }
 
 // source makes the issuer a source of tokens for a resource. alone: the gate
 // accepts no other issuer.
@@ -148,7 +158,7 @@ func (c *ForeignIssuer) foreign() (*foreign, error) {
 			return nil, err
 		}
 		named.Introspector = remote
-		return &foreign{Introspector: named}, nil
+		return &foreign{Introspector: named, issuer: c.Issuer, asked: remote}, nil
 	}
 	look, ok := profiles[c.Profile]
 	if !ok {
@@ -156,6 +166,10 @@ func (c *ForeignIssuer) foreign() (*foreign, error) {
 	}
 	if len(c.Types) > 0 {
 		look.types = c.Types
+	}
+	lifetime := time.Duration(c.MaxLifetime)
+	if lifetime == 0 {
+		lifetime = maxForeignLifetime
 	}
 	var cache *introspect.Cache
 	keys, err := introspect.NewRemoteKeySet(introspect.RemoteKeySetConfig{
@@ -167,13 +181,13 @@ func (c *ForeignIssuer) foreign() (*foreign, error) {
 		return nil, err
 	}
 	if named.Introspector, err = introspect.NewJWT(introspect.JWTConfig{
-		Issuer: c.Issuer, Keys: keys, Leeway: time.Duration(c.Leeway),
+		Issuer: c.Issuer, Keys: keys, Leeway: time.Duration(c.Leeway), MaxLifetime: lifetime,
 		Types: look.types, Optional: look.optional, ScopeClaims: look.scopeClaims,
 	}); err != nil {
 		return nil, errors.Join(err, keys.Close())
 	}
-	cache = introspect.NewCache(named, cachedForeignTokens)
-	return &foreign{Introspector: cache, close: keys}, nil
+	cache = introspect.NewCache(timedIntrospector{named, newVerifications(c.Issuer)}, cachedForeignTokens)
+	return &foreign{Introspector: cache, issuer: c.Issuer, cache: cache, asked: keys}, nil
 }
 
 // namesOf keeps the names of one issuer apart from those of the others.
@@ -220,8 +234,8 @@ func (c *ForeignIssuer) validate() error {
 	switch {
 	case c.Issuer == "":
 		return errors.New("want the URL of the issuer")
-	case c.Introspection != nil && (c.Profile != "" || len(c.Types) > 0 || c.JWKSURI != "" || c.Leeway != 0):
-		return errors.New("with introspection the issuer judges its tokens: profile, type, jwks_uri and leeway have no meaning")
+	case c.Introspection != nil && (c.Profile != "" || len(c.Types) > 0 || c.JWKSURI != "" || c.Leeway != 0 || c.MaxLifetime != 0):
+		return errors.New("with introspection the issuer judges its tokens: profile, type, jwks_uri, leeway and max_lifetime have no meaning")
 	case strings.ContainsAny(c.Issuer, "?#"):
 		return errors.New("an issuer URL has no query and no fragment (RFC 8414 section 2)")
 	}

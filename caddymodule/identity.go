@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
@@ -56,11 +59,19 @@ var neverFromOutside = []string{
 	"X-Original-Method", "X-Rewrite-URL", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Path",
 }
 
+// ofProxies are headers by which a proxy in front tells where a request came from.
+// One that Caddy trusts (trusted_proxies) may send them; Caddy itself sees to
+// X-Forwarded-For, -Proto and -Host.
+var ofProxies = []string{
+	"Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
+	"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Front-End-Https",
+}
+
 // identity says what the API is told about the caller, and keeps anybody else
 // from telling it.
 type identity struct {
 	headers []IdentityHeader
-	denied  map[string]bool // by folded name
+	denied  map[string]bool // by folded name; false: unless a trusted proxy sends it
 	longest int             // of the folded names
 }
 
@@ -76,29 +87,57 @@ func newIdentity(configured []IdentityHeader, tokenHeader string, others bool) (
 		if !httpguts.ValidHeaderFieldName(tokenHeader) {
 			return id, fmt.Errorf("identity token in header %q: want the name of a header", tokenHeader)
 		}
-		id.deny(tokenHeader)
+		if err := id.reserve(tokenHeader); err != nil {
+			return id, fmt.Errorf("identity token: %w", err)
+		}
 	}
 	for _, h := range configured {
 		if !httpguts.ValidHeaderFieldName(h.Name) || h.Claim == "" {
 			return id, fmt.Errorf("identity header %q from claim %q: want a header name and the name of a claim", h.Name, h.Claim)
 		}
+		if err := id.reserve(h.Name); err != nil {
+			return id, fmt.Errorf("identity header: %w", err)
+		}
 		h.Name = textproto.CanonicalMIMEHeaderKey(h.Name)
 		id.headers = append(id.headers, h)
-		id.deny(h.Name)
 	}
 	if others {
 		for _, name := range neverFromOutside {
 			id.deny(name)
 		}
+		for _, name := range ofProxies {
+			if folded := id.fold(name); !id.denied[folded] {
+				id.denied[folded] = false
+			}
+		}
 	}
 	return id, nil
 }
 
-func (id *identity) deny(name string) {
+// ofHTTP are headers with a meaning of their own. The gate removes what a client
+// sends under the names it reserves, and could not do its work without these.
+var ofHTTP = []string{"Authorization", "Connection", "Content-Length", "Host", "Origin", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// reserve denies a name to clients that the gate itself sets, once.
+func (id *identity) reserve(name string) error {
+	if slices.Contains(ofHTTP, textproto.CanonicalMIMEHeaderKey(name)) {
+		return fmt.Errorf("header %s has a meaning of its own; choose another name", name)
+	}
+	before := len(id.denied)
+	if id.deny(name); len(id.denied) == before {
+		return fmt.Errorf("header %s stands twice", name)
+	}
+	return nil
+}
+
+func (id *identity) deny(name string) { id.denied[id.fold(name)] = true }
+
+// fold returns the folded form of a name that is to be looked for.
+func (id *identity) fold(name string) string {
 	var buffer [128]byte
 	folded := string(fold(buffer[:0], name, len(buffer)))
-	id.denied[folded] = true
 	id.longest = max(id.longest, len(folded))
+	return folded
 }
 
 // fold appends the letters and digits of a header's name in lower case: names
@@ -126,7 +165,7 @@ func fold(to []byte, name string, limit int) []byte {
 func (id *identity) strip(r *http.Request) {
 	var buffer [128]byte
 	for name := range r.Header {
-		if folded := fold(buffer[:0], name, id.longest); id.denied[string(folded)] {
+		if always, listed := id.denied[string(fold(buffer[:0], name, id.longest))]; always || listed && !fromTrustedProxy(r) {
 			delete(r.Header, name)
 		}
 	}
@@ -136,6 +175,13 @@ func (id *identity) strip(r *http.Request) {
 		r.Header.Del("Trailer")
 	}
 	cleanConnection(r.Header)
+}
+
+// fromTrustedProxy tells whether the request came from a proxy that the server is
+// configured to trust.
+func fromTrustedProxy(r *http.Request) bool {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted
 }
 
 // cleanConnection leaves in Connection only what concerns this connection. A

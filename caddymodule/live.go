@@ -30,12 +30,13 @@ const (
 // it began.
 //
 // It is shared by all gates of the process, because requests outlive the
-// configuration that let them pass.
+// configuration that let them pass, and watches on when the last gate is gone,
+// until the last request is.
 type liveRequests struct {
-	next   atomic.Uint32 // shard of the next request
-	shards [liveShards]liveShard
-	stop   context.CancelFunc
-	done   chan struct{}
+	next     atomic.Uint32 // shard of the next request
+	shards   [liveShards]liveShard
+	watching atomic.Bool
+	gone     atomic.Bool // the last gate
 }
 
 // liveShard is a ring of requests.
@@ -51,7 +52,7 @@ type liveRequest struct {
 
 	w     http.ResponseWriter
 	until time.Time // zero: no end is known
-	asked time.Time // when the issuer of an opaque token was last asked; asking, if a question is out
+	asked time.Time // when the issuer of an opaque token was last asked; zero for other tokens
 	cut   bool
 }
 
@@ -64,10 +65,7 @@ var livePool = caddy.NewUsagePool()
 // giveLiveRequestsBack.
 func takeLiveRequests() *liveRequests {
 	value, _, err := livePool.LoadOrNew(liveKey, func() (caddy.Destructor, error) {
-		ctx, stop := context.WithCancel(context.Background())
-		l := &liveRequests{stop: stop, done: make(chan struct{})}
-		go l.watch(ctx)
-		return l, nil
+		return new(liveRequests), nil
 	})
 	if err != nil { // the constructor has none
 		panic(err)
@@ -80,11 +78,9 @@ func giveLiveRequestsBack() error {
 	return err
 }
 
-// Destruct ends the watch. Requests that still go on are Caddy's to end, which
-// shuts down.
+// Destruct lets the watch end with the last request.
 func (l *liveRequests) Destruct() error {
-	l.stop()
-	<-l.done
+	l.gone.Store(true)
 	return nil
 }
 
@@ -98,12 +94,24 @@ func (l *liveRequests) add(v *visit, w http.ResponseWriter, grace caddy.Duration
 	if v.source.opaque {
 		v.live.asked = time.Now()
 	}
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if v.live.next = shard.first; shard.first != nil {
-		shard.first.live.previous = v
+	shard.add(v)
+	l.beWatched()
+}
+
+func (s *liveShard) add(v *visit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v.live.next = s.first; s.first != nil {
+		s.first.live.previous = v
 	}
-	shard.first = v
+	s.first = v
+}
+
+// beWatched begins the watch, unless it goes on.
+func (l *liveRequests) beWatched() {
+	if !l.watching.Load() && l.watching.CompareAndSwap(false, true) {
+		go l.watch()
+	}
 }
 
 // remove forgets a request that has ended. When it returns, nobody will touch the
@@ -123,42 +131,60 @@ func (l *liveRequests) remove(v *visit) {
 	v.live.shard = nil
 }
 
-func (l *liveRequests) watch(ctx context.Context) {
-	defer close(l.done)
+func (l *liveRequests) watch() {
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			for n := range l.shards {
-				l.shards[n].look(ctx, now)
-			}
+	for now := range tick.C {
+		for n := range l.shards {
+			l.shards[n].look(now)
 		}
+		if l.gone.Load() && l.empty() {
+			break
+		}
+	}
+	l.watching.Store(false)
+	if !l.empty() { // one that came meanwhile
+		l.beWatched()
 	}
 }
 
-// look cuts off the requests of the shard whose token is no longer good.
-func (s *liveShard) look(ctx context.Context, now time.Time) {
+// empty tells whether no request goes on.
+func (l *liveRequests) empty() bool {
+	for n := range l.shards {
+		if !l.shards[n].empty() {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *liveShard) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first == nil
+}
+
+// look cuts off the requests of the shard whose token is no longer good. It does
+// so again until they have ended: what takes a connection over for a websocket
+// puts its deadlines back, and so does an idle timeout of the server.
+func (s *liveShard) look(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for v := s.first; v != nil; v = v.live.next {
 		switch live := &v.live; {
-		case live.cut:
-		case !live.until.IsZero() && !now.Before(live.until), v.source.revoked != nil && v.source.revoked(v.token):
+		case live.cut, !live.until.IsZero() && !now.Before(live.until), v.source.revoked != nil && v.source.revoked(v.token):
 			live.end()
 		case !live.asked.IsZero() && now.Sub(live.asked) >= askAgainAfter:
 			live.asked = now
-			go s.askAgain(ctx, v, v.source, v.text)
+			go s.askAgain(v, v.source, v.text)
 		}
 	}
 }
 
 // askAgain asks the issuer of an opaque token whether it is still active. Whoever
 // cannot tell does not end a request that was let pass.
-func (s *liveShard) askAgain(ctx context.Context, v *visit, from *source, text string) {
-	_, err := from.introspect(ctx, text)
+func (s *liveShard) askAgain(v *visit, from *source, text string) {
+	_, err := from.introspect(context.Background(), text)
 	if !errors.Is(err, introspect.ErrInactive) {
 		return
 	}

@@ -2,6 +2,9 @@ package caddymodule
 
 import (
 	"net/http"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -20,6 +23,10 @@ func init() {
 // Requests for anything else go on to the next handler, so that an issuer and a
 // site can share a host.
 //
+// Requests with a query, and answers with a Location, are left out of Caddy's access
+// log, because of the codes and hints in them: a line without these is written by
+// the logger http.handlers.oauth_issuer in its place.
+//
 // An issuer's answers are JSON of its own, as the RFCs have them, errors too;
 // handle_errors does not see them.
 type IssuerHandler struct {
@@ -27,7 +34,8 @@ type IssuerHandler struct {
 	// out.
 	Issuer string `json:"issuer,omitempty"`
 
-	app *App
+	app    *App
+	logger *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -40,6 +48,7 @@ func (h *IssuerHandler) Provision(ctx caddy.Context) (err error) {
 	if h.app, err = oauthApp(ctx); err != nil {
 		return err
 	}
+	h.logger = ctx.Logger()
 	h.Issuer, err = h.app.named(h.Issuer)
 	return err
 }
@@ -53,7 +62,9 @@ func (h *IssuerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 	if !issuer.Serves(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
-	issuer.ServeHTTP(w, r)
+	recorder, begun := caddyhttp.NewResponseRecorder(w, nil, nil), time.Now()
+	issuer.ServeHTTP(recorder, r)
+	h.logWithoutSecrets(recorder, r, begun)
 	return nil
 }
 

@@ -53,7 +53,7 @@ func setPlaceholders(r *http.Request, token *introspect.Token) {
 // compare numbers and look into lists. After a name that the token does not have,
 // dots lead into objects: claims.realm_access.roles.
 func claimPlaceholderValue(token *introspect.Token, name string) (any, bool) {
-	if name == "sub" || name == "client_id" { // as the gate names them, whoever issued the token
+	if isNamedByGate(name) {
 		return claimText(token, name)
 	}
 	raw, ok := token.Claim(name)

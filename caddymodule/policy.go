@@ -53,6 +53,13 @@ type Policy struct {
 	// be true. The claims of the token stand in {http.auth.user.claims.<name>}.
 	Expression *caddyhttp.MatchExpression `json:"expression,omitempty"`
 
+	// AllowTarget names kinds of request targets that are passed though the API
+	// may understand them otherwise than the gate: encoded_slash,
+	// encoded_backslash, dot_segment, double_slash, double_encoding,
+	// path_parameter, control_character, absolute_form. All are refused with 400
+	// by default.
+	AllowTarget []string `json:"allow_target,omitempty"`
+
 	// BareToken accepts `Authorization: <token>` without a scheme. Default on.
 	BareToken *bool `json:"bare_token,omitempty"`
 
@@ -70,6 +77,9 @@ type Policy struct {
 func (p *Policy) provisionPolicy(ctx caddy.Context) (err error) {
 	p.bare = p.BareToken == nil || *p.BareToken
 	if p.requirement, err = newRequirement(p); err != nil {
+		return err
+	}
+	if err := validateAllowed(p.AllowTarget); err != nil {
 		return err
 	}
 	for n := range p.ScopeRules {

@@ -48,13 +48,6 @@ type Protect struct {
 	// them. Identity headers are removed there too.
 	Public caddyhttp.MatchPath `json:"public,omitempty"`
 
-	// AllowTarget names kinds of request targets that are passed though the API
-	// may understand them otherwise than the gate: encoded_slash,
-	// encoded_backslash, dot_segment, double_slash, double_encoding,
-	// path_parameter, control_character, absolute_form. All are refused with 400
-	// by default.
-	AllowTarget []string `json:"allow_target,omitempty"`
-
 	// CORS answers browsers that ask whether pages of other origins may call the
 	// API. Without it the API has to, and preflight requests need a token, which
 	// they never have.
@@ -89,6 +82,7 @@ type Protect struct {
 	identity       identity
 	identityTokens *identityTokens
 	live           *liveRequests
+	liveTaken      bool // to be given back
 	decisions      *decisions
 	metadataURL    string
 }
@@ -113,9 +107,6 @@ func (p *Protect) provision(ctx caddy.Context) (err error) {
 	if p.identity, err = newIdentity(p.IdentityHeaders, p.IdentityToken, !p.ReportOnly); err != nil {
 		return err
 	}
-	if err := validateAllowed(p.AllowTarget); err != nil {
-		return err
-	}
 	if err := p.Public.Provision(ctx); err != nil {
 		return fmt.Errorf("public: %w", err)
 	}
@@ -129,21 +120,26 @@ func (p *Protect) provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	p.gate = append(gate{
+		{"the handshake", "", askHandshake},
 		{"the method", "", askMethod},
 		{"the target", "allow_target", p.askTarget},
 		{"an open path", "public", p.askPublic},
 	}, p.checks(p.Optional)...)
+	if p.identityTokens != nil {
+		p.gate = append(p.gate, check{"a token for the API", "identity_token", p.identityTokens.set})
+	}
 	p.metadataURL = publishMetadata(p)
 	p.decisions = newDecisions(ctx, p)
-	p.live = takeLiveRequests()
+	p.live, p.liveTaken = takeLiveRequests(), true
 	return nil
 }
 
-// Cleanup gives back what Provision took.
+// Cleanup gives back what Provision took. Requests that are on their way through
+// the gate outlive it.
 func (p *Protect) Cleanup() error {
 	err := p.cleanUpPolicy()
-	if p.live != nil {
-		p.live = nil
+	if p.liveTaken {
+		p.liveTaken = false
 		err = errors.Join(err, giveLiveRequestsBack())
 	}
 	return err
@@ -153,16 +149,17 @@ func (p *Protect) Cleanup() error {
 func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	// 1. What strangers may not say, whether they have a token or not.
 	p.identity.strip(r)
-	if p.CORS.answersPreflight(w, r) {
-		return nil
-	}
-	w = p.CORS.allow(w, r)
-	// 2. May it pass?
 	v := newVisit(r)
 	defer v.end()
 	if explained(p, v) {
 		return nil
 	}
+	// 2. May it pass?
+	if p.CORS.isPreflight(r) {
+		p.CORS.answerPreflight(w, r)
+		return nil
+	}
+	w = p.CORS.allow(w, r)
 	refused := p.gate.decide(v)
 	p.decisions.note(v, refused)
 	switch {
@@ -179,9 +176,6 @@ func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	// 3. Tell the API who calls.
 	p.identity.set(r, v.token)
-	if refused := p.identityTokens.set(v); refused != nil {
-		return p.refuse(w, r, refused)
-	}
 	// 4. Pass, for as long as the token is good.
 	if !p.ReportOnly {
 		p.live.add(v, w, p.StreamGrace)
@@ -217,7 +211,15 @@ func (p *Protect) refuse(w http.ResponseWriter, r *http.Request, why *refusal) e
 	if why.challenged {
 		w.Header().Set("WWW-Authenticate", p.challenge(why).String())
 	}
-	return refuse(w, r, why)
+	err := refuse(w, r, why)
+	if !queryHasToken(r.URL.RawQuery) {
+		return err
+	}
+	// A token in the query (RFC 6750 §2.3) may be good, and Caddy would log it with
+	// the request's URI. The gate's own line has no query.
+	keepFromAccessLog(r)
+	w.WriteHeader(why.status)
+	return nil
 }
 
 func (p *Protect) challenge(why *refusal) introspect.Challenge {

@@ -32,6 +32,7 @@ func init() {
 //			scope          <scope>...
 //			subject_prefix <text>|none
 //			leeway         <duration>
+//			max_lifetime   <duration>
 //		}
 //		scope           <method>[,<method>...]|* [<path>...] <scope>...
 //		any_scope       <method>[,<method>...]|* [<path>...] <scope>...
@@ -79,6 +80,9 @@ func parseProtect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func metadataRoute(h httpcaddyfile.Helper, name string, resource *url.URL) []httpcaddyfile.ConfigValue {
 	path := metadataPath(resource)
 	matcher := caddy.ModuleMap{"path": h.JSON(caddyhttp.MatchPath{path, path + "/"})}
+	if query := resource.Query(); len(query) > 0 { // which is a part of the well-known place
+		matcher["query"] = h.JSON(caddyhttp.MatchQuery(query))
+	}
 	return h.NewRoute(matcher, &ResourceMetadata{Resource: name})
 }
 
@@ -136,9 +140,6 @@ func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "public":
 		p.noteLine(d, "public")
 		return someArguments(d, (*[]string)(&p.Public))
-	case "allow_target":
-		p.noteLine(d, "allow_target")
-		return someArguments(d, &p.AllowTarget)
 	case "cors":
 		if p.CORS == nil {
 			p.CORS = new(CORS)
@@ -152,6 +153,7 @@ func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 		p.IdentityHeaders = append(p.IdentityHeaders, header)
 		return nil
 	case "identity_token":
+		p.noteLine(d, "identity_token")
 		return oneArgument(d, &p.IdentityToken)
 	case "forward_token":
 		p.ForwardToken = true
@@ -213,6 +215,9 @@ func (p *Policy) unmarshalPolicyOption(d *caddyfile.Dispenser) error {
 	case "expression":
 		p.noteLine(d, "expression")
 		return p.unmarshalExpression(d)
+	case "allow_target":
+		p.noteLine(d, "allow_target")
+		return someArguments(d, &p.AllowTarget)
 	case "bare_token":
 		p.noteLine(d, "bare_token")
 		return onOrOff(d, &p.BareToken)
@@ -297,6 +302,8 @@ func (c *ForeignIssuer) unmarshalOption(d *caddyfile.Dispenser) (err error) {
 		return err
 	case "leeway":
 		return duration(d, &c.Leeway)
+	case "max_lifetime":
+		return duration(d, &c.MaxLifetime)
 	default:
 		return d.Errf("unknown option of trusted_issuer: %s", option)
 	}

@@ -103,6 +103,17 @@ func askMethod(v *visit) *refusal {
 	return nil
 }
 
+// askHandshake: a request in early data (RFC 8446 §2.3) can be sent again by
+// whoever has seen it pass. One that may change something has to wait for the end
+// of the handshake (RFC 8470 §5.2).
+func askHandshake(v *visit) *refusal {
+	r := v.request
+	if r.TLS == nil || r.TLS.HandshakeComplete || r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+		return nil
+	}
+	return badTarget(http.StatusTooEarly, "the request came before the end of the handshake and could be a copy; send it again")
+}
+
 // queryHasToken tells whether a query has an access_token parameter, however
 // its name is escaped. A request must not show tokens in two ways (RFC 6750 §2),
 // and the backend might believe the other one.

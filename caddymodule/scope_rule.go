@@ -40,7 +40,7 @@ func (r *ScopeRule) validate() error {
 		}
 	}
 	for _, method := range r.Methods {
-		if method == "" || method != strings.ToUpper(method) {
+		if method == "" || method == "*" || method != strings.ToUpper(method) {
 			return fmt.Errorf("method %q: write methods in upper case, with commas and no spaces between, or * for all", method)
 		}
 	}

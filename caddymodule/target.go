@@ -41,7 +41,7 @@ func validateAllowed(allowed []string) error {
 
 // askTarget: the target of the request means the same to everybody, but for the
 // kinds that are allowed.
-func (p *Protect) askTarget(v *visit) *refusal {
+func (p *Policy) askTarget(v *visit) *refusal {
 	kind := ambiguity(v.request, p.AllowTarget)
 	if kind == "" {
 		return nil

@@ -243,6 +243,26 @@ func (t *TrustedIssuer) admits(client *clients.Client) bool {
 	return len(t.Clients) == 0 || slices.Contains(t.Clients, client.ID)
 }
 
+// authorizes tells whether the token was issued to a client whose tokens are
+// accepted. A token that names its client in several claims must name such a one
+// in each.
+func (t *TrustedIssuer) authorizes(facts *introspect.Token) bool {
+	if len(t.AuthorizedParties) == 0 {
+		return true
+	}
+	for _, claim := range []string{"client_id", "azp", "appid", "cid"} {
+		value, present := facts.Claim(claim)
+		if !present {
+			continue
+		}
+		var party string
+		if json.Unmarshal(value, &party) != nil || !slices.Contains(t.AuthorizedParties, party) {
+			return false
+		}
+	}
+	return slices.Contains(t.AuthorizedParties, facts.ClientID)
+}
+
 // accept judges what a genuine token says.
 func (t *foreignToken) accept() (*foreignSubject, error) {
 	facts, from := t.Token, t.from
@@ -251,7 +271,7 @@ func (t *foreignToken) accept() (*foreignSubject, error) {
 			return nil, err
 		}
 	}
-	if len(from.AuthorizedParties) > 0 && !slices.Contains(from.AuthorizedParties, facts.ClientID) {
+	if !from.authorizes(facts) {
 		return nil, oauth.Refuse(oauth.InvalidRequest, "the subject_token was issued to a client (client_id, azp) whose tokens are not accepted here")
 	}
 	actor, err := from.foreignActor(facts.Actor)
