@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,7 +48,7 @@ func (a *AdminAPI) Provision(ctx caddy.Context) error {
 
 // Routes implements caddy.AdminRouter.
 func (a *AdminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(a.serve)}}
+	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(a.serveEndpoint)}}
 }
 
 // adminRequest is a request to the admin API, with the issuer it is about.
@@ -70,11 +69,15 @@ var adminOperations = []struct {
 	{http.MethodGet, "clients/*", showClient},
 	{http.MethodDelete, "clients/*", removeClient},
 	{http.MethodPost, "clients/*/rotate-secret", rotateSecret},
+	{http.MethodPost, "clients/*/disable", disableClient},
+	{http.MethodPost, "clients/*/enable", enableClient},
 	{http.MethodGet, "users", listUsers},
 	{http.MethodPost, "users", addUser},
 	{http.MethodGet, "users/*", showUser},
 	{http.MethodDelete, "users/*", removeUser},
 	{http.MethodPost, "users/*/set-password", setPassword},
+	{http.MethodPost, "users/*/disable", disableUser},
+	{http.MethodPost, "users/*/enable", enableUser},
 	{http.MethodGet, "users/*/authorizations", listAuthorizationsOf},
 	{http.MethodGet, "applications", listApplications},
 	{http.MethodGet, "applications/*", showApplication},
@@ -88,11 +91,19 @@ var adminOperations = []struct {
 	{http.MethodDelete, "registration-tokens/*", removeRegistrationToken},
 	{http.MethodGet, "keys", listKeys},
 	{http.MethodPost, "keys/rotate", rotateKeys},
+	{http.MethodPost, "keys/*/revoke", revokeKey},
 	{http.MethodPost, "explain", explainRequest},
+	{http.MethodGet, "health", serveHealth},
+	{http.MethodPost, "probe-tokens", mintProbeTokens},
+	{http.MethodGet, "backup", backupStorage},
+	{http.MethodGet, "storage/check", checkedStorage},
 }
 
 // wholeServer are the operations that are not about one issuer.
-var wholeServer = []string{"explain"}
+var wholeServer = []string{"explain", "health", "backup", "storage/check"}
+
+// disclosing are the operations that change nothing, but hand out secrets.
+var disclosing = []string{"backup"}
 
 // serve finds the operation, runs it and writes its answer.
 func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
@@ -107,14 +118,25 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 			allowed = append(allowed, operation.method)
 			continue
 		}
+		if err := checkQuery(r, operation.pattern); err != nil {
+			return err
+		}
 		request, err := newAdminRequest(r, args, !slices.Contains(wholeServer, operation.pattern))
 		if err != nil {
 			return adminError(err)
 		}
 		answer, err := operation.serve(request)
-		a.audit(request, err)
+		if r.Method != http.MethodGet || slices.Contains(disclosing, operation.pattern) {
+			a.audit(request, err)
+		}
 		if err != nil {
 			return adminError(err)
+		}
+		if h, ok := answer.(healthAnswer); ok {
+			return h.write(w)
+		}
+		if d, ok := answer.(download); ok {
+			return a.writeDownload(w, d)
 		}
 		return writeAdminAnswer(w, answer)
 	}
@@ -125,13 +147,10 @@ func (a *AdminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("there is nothing at " + adminBase + path)}
 }
 
-// newAdminRequest finds the issuer and checks the form of a mutation. JSON is
-// demanded because no page of another origin can send it without asking first.
+// newAdminRequest finds the issuer and checks the form of a mutation.
 func newAdminRequest(r *http.Request, args []string, aboutIssuer bool) (*adminRequest, error) {
-	if r.Method != http.MethodGet && r.ContentLength != 0 {
-		if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
-			return nil, caddy.APIError{HTTPStatus: http.StatusUnsupportedMediaType, Err: errors.New("send application/json")}
-		}
+	if err := checkForm(r); err != nil {
+		return nil, err
 	}
 	// The routes may belong to a configuration that failed to load; the app that
 	// serves is the active one.
@@ -144,6 +163,7 @@ func newAdminRequest(r *http.Request, args []string, aboutIssuer bool) (*adminRe
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
 	}
 	request := &adminRequest{Request: r, caddy: ctx, args: args}
+	request.byOperator()
 	if !aboutIssuer {
 		return request, nil
 	}
@@ -183,8 +203,14 @@ func matchPattern(pattern, path string) (args []string, ok bool) {
 func (r *adminRequest) decode(into any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxAdminBody))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+	switch err := decoder.Decode(into); {
+	case errors.Is(err, io.EOF):
+		return nil // no body: nothing is said
+	case err != nil:
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("something follows the JSON of the body")}
 	}
 	return nil
 }
@@ -199,7 +225,8 @@ func adminError(err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("not found")}
-	case errors.Is(err, clients.ErrExists), errors.Is(err, issuer.ErrApplicationAnswered), errors.Is(err, clients.ErrDeclared), errors.Is(err, users.ErrExists):
+	case errors.Is(err, clients.ErrExists), errors.Is(err, issuer.ErrApplicationAnswered), errors.Is(err, clients.ErrDeclared), errors.Is(err, clients.ErrWaiting),
+		errors.Is(err, users.ErrExists):
 		status = http.StatusConflict
 	case errors.Is(err, storage.ErrBusy), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrDamaged),
 		errors.Is(err, introspect.ErrUnavailable):
@@ -217,21 +244,6 @@ func writeAdminAnswer(w http.ResponseWriter, answer any) error {
 	w.Header().Set("Cache-Control", "no-store")
 	_, err = w.Write(append(encoded, '\n'))
 	return err
-}
-
-// audit writes a line about every mutation.
-func (a *AdminAPI) audit(r *adminRequest, err error) {
-	if r.Method == http.MethodGet {
-		return
-	}
-	attrs := []any{"event", "admin", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr}
-	if r.issuer != nil {
-		attrs = append(attrs, "issuer", r.issuer.URL())
-	}
-	if err != nil {
-		attrs = append(attrs, "error", err.Error())
-	}
-	a.logger.Info("audit", attrs...)
 }
 
 var (

@@ -18,11 +18,7 @@ type approvalAnswer struct {
 }
 
 func listApplications(r *adminRequest) (any, error) {
-	all, err := r.issuer.Applications(r.Context())
-	if all == nil {
-		all = []*issuer.Application{}
-	}
-	return all, err
+	return answerList(r, "applications", r.issuer.ListApplications, itself[*issuer.Application])
 }
 
 func showApplication(r *adminRequest) (any, error) {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -26,12 +27,7 @@ func describeClient(client *clients.Client, secret string) clientAnswer {
 }
 
 func listClients(r *adminRequest) (any, error) {
-	clients, err := r.issuer.Clients(r.Context())
-	answers := make([]clientAnswer, 0, len(clients))
-	for _, client := range clients {
-		answers = append(answers, describeClient(client, ""))
-	}
-	return answers, err
+	return answerList(r, "clients", r.issuer.ListClients, func(client *clients.Client) clientAnswer { return describeClient(client, "") })
 }
 
 func addClient(r *adminRequest) (any, error) {
@@ -56,6 +52,21 @@ func showClient(r *adminRequest) (any, error) {
 
 func removeClient(r *adminRequest) (any, error) {
 	return map[string]string{"removed": r.args[0]}, r.issuer.RemoveClient(r.Context(), r.args[0])
+}
+
+func disableClient(r *adminRequest) (any, error) { return switchClient(r, r.issuer.DisableClient) }
+
+func enableClient(r *adminRequest) (any, error) { return switchClient(r, r.issuer.EnableClient) }
+
+func switchClient(r *adminRequest, to func(context.Context, string) (*clients.Client, error)) (any, error) {
+	if err := r.decode(new(struct{})); err != nil {
+		return nil, err
+	}
+	client, err := to(r.Context(), r.args[0])
+	if err != nil {
+		return nil, err
+	}
+	return describeClient(client, ""), nil
 }
 
 func rotateSecret(r *adminRequest) (any, error) {
@@ -87,6 +98,9 @@ func revokeToken(r *adminRequest) (any, error) {
 	if err := r.decode(&body); err != nil {
 		return nil, err
 	}
+	if body.Token == "" {
+		return nil, errors.New("token is missing")
+	}
 	token, err := r.issuer.RevokeToken(r.Context(), body.Token)
 	var inactive *introspect.InactiveError
 	switch {
@@ -109,5 +123,13 @@ func rotateKeys(r *adminRequest) (any, error) {
 		return nil, err
 	}
 	err := r.issuer.RotateKeys(r.Context(), body.Immediately)
+	return r.issuer.Keys(), err
+}
+
+func revokeKey(r *adminRequest) (any, error) {
+	if err := r.decode(new(struct{})); err != nil {
+		return nil, err
+	}
+	err := r.issuer.RevokeKey(r.Context(), r.args[0])
 	return r.issuer.Keys(), err
 }

@@ -1,7 +1,10 @@
 package caddymodule
 
 import (
+	"context"
+
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -16,11 +19,7 @@ type newUser struct {
 }
 
 func listUsers(r *adminRequest) (any, error) {
-	all, err := r.issuer.Users(r.Context())
-	if all == nil {
-		all = []*users.User{}
-	}
-	return all, err
+	return answerList(r, "users", r.issuer.ListUsers, itself[*users.User])
 }
 
 func addUser(r *adminRequest) (any, error) {
@@ -41,6 +40,21 @@ func removeUser(r *adminRequest) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"removed": user.ID}, r.issuer.RemoveUser(r.Context(), user.ID)
+}
+
+func disableUser(r *adminRequest) (any, error) { return switchUser(r, r.issuer.DisableUser) }
+
+func enableUser(r *adminRequest) (any, error) { return switchUser(r, r.issuer.EnableUser) }
+
+func switchUser(r *adminRequest, to func(context.Context, string) (*users.User, error)) (any, error) {
+	if err := r.decode(new(struct{})); err != nil {
+		return nil, err
+	}
+	user, err := r.issuer.User(r.Context(), r.args[0])
+	if err != nil {
+		return nil, err
+	}
+	return to(r.Context(), user.ID)
 }
 
 func setPassword(r *adminRequest) (any, error) {
@@ -68,14 +82,13 @@ func listAuthorizationsOf(r *adminRequest) (any, error) {
 func listAuthorizations(r *adminRequest) (any, error) { return authorizations(r, "") }
 
 func authorizations(r *adminRequest, subject string) (any, error) {
-	all, err := r.issuer.Authorizations(r.Context(), subject)
-	if all == nil {
-		all = []*ledger.Authorization{}
+	list := func(ctx context.Context, part record.Part) ([]*ledger.Authorization, string, error) {
+		return r.issuer.ListAuthorizations(ctx, subject, part)
 	}
-	for _, a := range all {
+	return answerList(r, "authorizations", list, func(a *ledger.Authorization) *ledger.Authorization {
 		a.Session = "" // means nothing outside of the storage
-	}
-	return all, err
+		return a
+	})
 }
 
 func revokeAuthorization(r *adminRequest) (any, error) {

@@ -29,11 +29,7 @@ func createRegistrationToken(r *adminRequest) (any, error) {
 }
 
 func listRegistrationTokens(r *adminRequest) (any, error) {
-	all, err := r.issuer.RegistrationTokens(r.Context())
-	if all == nil {
-		all = []*issuer.RegistrationToken{}
-	}
-	return all, err
+	return answerList(r, "registration_tokens", r.issuer.ListRegistrationTokens, itself[*issuer.RegistrationToken])
 }
 
 func removeRegistrationToken(r *adminRequest) (any, error) {

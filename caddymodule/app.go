@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -28,12 +29,25 @@ type App struct {
 	// Storage of clients, keys, grants and revocations. Default: bolt.
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=oauth.storage inline_key=module"`
 
+	// KeyEncryptionKeys encrypt the private keys of the issuers in the storage:
+	// the first one encrypts, all decrypt, so that one can be replaced. Each is a
+	// placeholder, such as {file./run/secrets/kek}, for 32 random bytes as base64
+	// or hexadecimal digits (`openssl rand -base64 32`). Default: none, and the
+	// keys are as safe as the storage.
+	KeyEncryptionKeys []string `json:"key_encryption_keys,omitempty"`
+
+	// AdminAPI adds /oauth/ to Caddy's admin endpoint. Default: true.
+	AdminAPI *bool `json:"admin_api,omitempty"`
+
 	// Issuers of this server; most have one.
 	Issuers []*IssuerConfig `json:"issuers,omitempty"`
 
-	storage Storage
-	logger  *slog.Logger
-	configs map[string]issuer.Config
+	storage    Storage
+	encryption keys.Encryption // nil for none
+	logger     *slog.Logger
+	audit      *slog.Logger
+	emit       emitter
+	configs    map[string]issuer.Config
 
 	vault *vault
 	place string // set while a reference to vault is held
@@ -58,10 +72,14 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the whole configuration without touching the storage, so
 // that "caddy validate" runs beside a running server.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Slogger()
+	a.logger, a.audit = ctx.Slogger(), auditLogger(ctx)
 	a.protected.Store(&map[string][]string{})
 	if err := a.loadStorage(ctx); err != nil {
 		return err
+	}
+	var err error
+	if a.encryption, err = a.keyEncryption(); err != nil {
+		return fmt.Errorf("oauth: %w", err)
 	}
 	if err := registerMetrics(ctx); err != nil {
 		return fmt.Errorf("oauth: metrics: %w", err)
@@ -70,6 +88,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	a.emit = newEmitter(ctx, events)
 	a.configs = make(map[string]issuer.Config)
 	for _, c := range a.Issuers {
 		config, err := c.issuerConfig(a.logger, func() []string { return (*a.protected.Load())[c.URL] })
@@ -80,6 +99,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("oauth: issuer %s is configured twice", c.URL)
 		}
 		config.OnApplication = announceApplications(ctx, events, c.URL)
+		config.AuditLogger, config.Observer = a.audit, newIssuerObserver(c.URL, a.emit)
 		a.configs[c.URL] = config
 	}
 	place := a.storage.Place()
@@ -138,6 +158,12 @@ func (a *App) open(ctx context.Context) (map[string]*issuer.Issuer, error) {
 	state, err := a.vault.open(a.storage, a.logger)
 	if err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
+	}
+	if opened := a.vault.opened.Load(); opened != nil { // else it was closed meanwhile
+		opened.told.Store(&healthTold{a.emit, a.logger})
+	}
+	if err := a.encryptStored(ctx, state); err != nil {
+		return nil, err
 	}
 	issuers := make(map[string]*issuer.Issuer, len(a.configs))
 	for url, config := range a.configs {

@@ -17,6 +17,8 @@ func init() { httpcaddyfile.RegisterGlobalOption("oauth", parseApp) }
 //
 //	oauth {
 //		storage <module> { ... }
+//		key_encryption_key <placeholder>...
+//		admin_api on|off
 //		issuer <url> { ... }
 //	}
 func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
@@ -44,6 +46,14 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 			a.StorageRaw = raw
+		case "key_encryption_key":
+			if err := a.unmarshalKeyEncryptionKeys(d); err != nil {
+				return err
+			}
+		case "admin_api":
+			if err := onOrOff(d, &a.AdminAPI); err != nil {
+				return err
+			}
 		case "issuer":
 			issuer := new(IssuerConfig)
 			if err := issuer.unmarshalCaddyfile(d); err != nil {

@@ -156,8 +156,9 @@ var authorizeAttacks = map[string]attackCode{
 		}
 	},
 	"IA-036": func(a *attempt) {
-		// What was agreed to before is not enough: a person is asked.
-		v := a.visitor("alice")
+		// What was agreed to before is not enough: a person is asked. No other entry
+		// agrees to anything for this one.
+		v := a.visitor("admin")
 		v.code("web")
 		e := v.do("GET", "/authorize?"+authorizationRequest("web", "scope=openid read offline_access", "prompt=none").Encode(), "")
 		a.refusedByRedirect(e)
@@ -166,7 +167,7 @@ var authorizeAttacks = map[string]attackCode{
 			a.Errorf("want the consent page: %s", v.shown.body)
 		}
 		// Whoever does not ask for it does not get it.
-		if tokens := a.visitor("alice").tokens("web"); tokens.has("refresh_token") {
+		if tokens := a.visitor("admin").tokens("web"); tokens.has("refresh_token") {
 			a.Errorf("a refresh token without offline_access")
 		}
 	},

@@ -163,17 +163,6 @@ const issuerAttackCaddyfile = `{
 (access_log) {
 	log {
 		output file $DIR/access.log
-		format filter {
-			request>uri query {
-				replace client_secret REDACTED
-				replace access_token REDACTED
-				replace token REDACTED
-				replace code REDACTED
-				replace state REDACTED
-				replace id_token_hint REDACTED
-			}
-			resp_headers>Location regexp ([?&#](?:code|state)=)[^&]* ${1}REDACTED
-		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,12 +26,13 @@ func (c *command) applicationList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Lists the requests, those without an answer first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			answer, err := c.call(http.MethodGet, "applications", nil)
+			answer, err := c.list("applications", "applications")
 			if err != nil {
 				return err
 			}
 			var all []issuer.Application
 			return c.print(cmd, answer, &all, func(w *tabwriter.Writer) {
+				slices.SortStableFunc(all, toAnswerFirst)
 				fmt.Fprintln(w, "REFERENCE\tSTATUS\tNAME\tCONTACT\tRECEIVED")
 				for _, a := range all {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Reference, a.Status, a.Name, a.Contact, a.Received.Format(time.RFC3339))
@@ -37,6 +40,18 @@ func (c *command) applicationList() *cobra.Command {
 			})
 		},
 	}
+}
+
+// toAnswerFirst sorts requests: those that wait for an answer first, and of each
+// kind the latest first.
+func toAnswerFirst(a, b issuer.Application) int {
+	answered := func(a issuer.Application) int {
+		if a.Status == issuer.ApplicationPending {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(answered(a)-answered(b), b.Received.Compare(a.Received))
 }
 
 func (c *command) applicationShow() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -20,18 +21,19 @@ func (c *command) authorization() *cobra.Command {
 func (c *command) authorizationList() *cobra.Command {
 	var user string
 	cmd := &cobra.Command{
-		Use: "list", Short: "Lists what is granted now", Args: cobra.NoArgs,
+		Use: "list", Short: "Lists what is granted now, oldest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			path := "authorizations"
 			if user != "" {
 				path = "users/" + url.PathEscape(user) + "/authorizations"
 			}
-			answer, err := c.call(http.MethodGet, path, nil)
+			answer, err := c.list(path, "authorizations")
 			if err != nil {
 				return err
 			}
 			var all []ledger.Authorization
 			return c.print(cmd, answer, &all, func(w *tabwriter.Writer) {
+				slices.SortStableFunc(all, func(a, b ledger.Authorization) int { return a.Created.Compare(b.Created) })
 				fmt.Fprintln(w, "AUTHORIZATION_ID\tCLIENT_ID\tSUB\tSCOPE\tSINCE\tUNTIL")
 				for _, a := range all {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", a.ID, a.ClientID, a.Subject, a.Scope,

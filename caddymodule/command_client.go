@@ -17,7 +17,7 @@ import (
 // client is "caddy oauth client".
 func (c *command) client() *cobra.Command {
 	return group("client", "Manages the clients of an issuer",
-		c.clientAdd(), c.clientList(), c.clientShow(), c.clientRemove(), c.clientRotateSecret())
+		c.clientAdd(), c.clientList(), c.clientShow(), c.clientRemove(), c.clientRotateSecret(), c.clientDisable(), c.clientEnable())
 }
 
 func (c *command) clientAdd() *cobra.Command {
@@ -98,19 +98,28 @@ func (c *command) clientList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Lists the clients", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			answer, err := c.call(http.MethodGet, "clients", nil)
+			answer, err := c.list("clients", "clients")
 			if err != nil {
 				return err
 			}
 			var clients []clientAnswer
 			return c.print(cmd, answer, &clients, func(w *tabwriter.Writer) {
-				fmt.Fprintln(w, "CLIENT_ID\tNAME\tTYPE\tGRANTS\tSCOPE")
+				fmt.Fprintln(w, "CLIENT_ID\tNAME\tTYPE\tSTATE\tGRANTS\tSCOPE")
 				for _, client := range clients {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", client.ID, client.Name, client.Type, strings.Join(client.GrantTypes, " "), client.Scope)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", client.ID, client.Name, client.Type, stateWord(client.Disabled),
+						strings.Join(client.GrantTypes, " "), client.Scope)
 				}
 			})
 		},
 	}
+}
+
+// stateWord is how a table tells who has no rights.
+func stateWord(disabled bool) string {
+	if disabled {
+		return "disabled"
+	}
+	return "enabled"
 }
 
 func (c *command) clientShow() *cobra.Command {
@@ -139,6 +148,39 @@ func (c *command) clientRemove() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (c *command) clientDisable() *cobra.Command {
+	return &cobra.Command{
+		Use: "disable <client_id>", Short: "Takes every right from a client without forgetting it", Args: cobra.ExactArgs(1),
+		Long: `
+Takes every right from a client without forgetting it. Its tokens end at once, with
+everything that people granted to it, and it gets no new ones until it is enabled
+again. A client that the configuration declares is changed there.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.switchClient(cmd, args[0], "disable", "Disabled %s; its tokens are no longer accepted.\n")
+		},
+	}
+}
+
+func (c *command) clientEnable() *cobra.Command {
+	return &cobra.Command{
+		Use: "enable <client_id>", Short: "Gives a disabled client its rights back", Args: cobra.ExactArgs(1),
+		Long: `
+Gives a disabled client its rights back. What was ended stays so: the client asks
+for new tokens, and people sign in anew.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.switchClient(cmd, args[0], "enable", "Enabled %s; it can have tokens again.\n")
+		},
+	}
+}
+
+func (c *command) switchClient(cmd *cobra.Command, id, operation, done string) error {
+	answer, err := c.call(http.MethodPost, "clients/"+url.PathEscape(id)+"/"+operation, nil)
+	if err != nil {
+		return err
+	}
+	return c.print(cmd, answer, new(any), func(w *tabwriter.Writer) { fmt.Fprintf(w, done, id) })
 }
 
 func (c *command) clientRotateSecret() *cobra.Command {

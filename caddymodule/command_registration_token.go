@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -63,12 +64,13 @@ func (c *command) registrationTokenList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Lists the tokens in force, by their ids", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			answer, err := c.call(http.MethodGet, "registration-tokens", nil)
+			answer, err := c.list("registration-tokens", "registration_tokens")
 			if err != nil {
 				return err
 			}
 			var tokens []issuer.RegistrationToken
 			return c.print(cmd, answer, &tokens, func(w *tabwriter.Writer) {
+				slices.SortStableFunc(tokens, func(a, b issuer.RegistrationToken) int { return a.Created.Compare(b.Created) })
 				fmt.Fprintln(w, "ID\tUSES LEFT\tCREATED\tEXPIRES")
 				for _, token := range tokens {
 					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", token.ID, token.Uses, token.Created.Format(time.RFC3339), token.Expiry.Format(time.RFC3339))

@@ -84,10 +84,31 @@ func TestCommands(t *testing.T) {
 
 	contains(t, done("key", "list"), "KID", "ES256", "active")
 	before := listed("key", "list")
-	contains(t, done("key", "rotate"), "published")
+	contains(t, done("key", "rotate"), "next")
 	done("key", "rotate", "--now")
 	eventually(t, "the new key signs", func() bool { return keyOf(t, p.appToken()) != before[0]["kid"] })
 	p.send("GET", "/api/x", "", bearer(token)).want(t, 200)
+
+	contains(t, done("client", "disable", "late"), "Disabled late")
+	p.send("GET", "/api/x", "", bearer(token)).want(t, 401)
+	contains(t, done("client", "show", "late"), "disabled")
+	contains(t, done("client", "enable", "late"), "Enabled late")
+	if shown := parsed("client", "show", "late"); shown["disabled"] != nil {
+		t.Errorf("client enable: %v", shown)
+	}
+	p.send("GET", "/api/x", "", bearer(token)).want(t, 401)
+
+	p.adminCall("POST", "/oauth/users", map[string]string{"username": "alice", "password": alicePassword}).want(t, 200)
+	contains(t, done("user", "disable", "alice"), "Disabled alice")
+	contains(t, done("user", "list"), "alice", "disabled")
+	alice := p.browser()
+	alice.open(p.url + "/account")
+	alice.signIn(p.url)
+	contains(t, alice.page, `value="login"`)
+	contains(t, done("user", "show", "alice"), "disabled")
+	contains(t, done("user", "enable", "alice"), "Enabled alice")
+	alice.signIn(p.url)
+	contains(t, alice.page, `value="logout"`)
 
 	contains(t, done("client", "remove", "late"), "Removed late")
 	p.send("GET", "/api/x", "", bearer(token)).want(t, 401)
@@ -121,6 +142,9 @@ func TestCommandFailures(t *testing.T) {
 		{"too many arguments", []string{"client", "list", "x"}, "unknown command"},
 		{"unknown issuer", []string{"client", "list", "--issuer", "https://nobody.example"}, "no issuer https://nobody.example is configured"},
 		{"declared client", []string{"client", "remove", "app"}, "declared in the configuration"},
+		{"a declared client to disable", []string{"client", "disable", "app"}, "declared in the configuration; change it there"},
+		{"an unknown client to enable", []string{"client", "enable", "nobody"}, "not found"},
+		{"an unknown person to disable", []string{"user", "disable", "nobody"}, "not found"},
 		{"nothing on standard input", []string{"token", "revoke", "-"}, "there is no token on standard input"},
 		{"negative overlap", []string{"client", "rotate-secret", "app", "--overlap", "-1h"}, "zero or more"},
 		{"no duration", []string{"client", "rotate-secret", "app", "--overlap", "soon"}, "invalid argument"},

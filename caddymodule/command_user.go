@@ -20,7 +20,8 @@ import (
 
 // user is "caddy oauth user".
 func (c *command) user() *cobra.Command {
-	return group("user", "Manages the people who sign in here", c.userAdd(), c.userList(), c.userShow(), c.userRemove(), c.userSetPassword())
+	return group("user", "Manages the people who sign in here", c.userAdd(), c.userList(), c.userShow(), c.userRemove(), c.userSetPassword(),
+		c.userDisable(), c.userEnable())
 }
 
 func (c *command) userAdd() *cobra.Command {
@@ -94,6 +95,9 @@ func (c *command) printUser(cmd *cobra.Command, answer json.RawMessage) error {
 				fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 			}
 		}
+		if user.Disabled {
+			fmt.Fprintln(w, "disabled\tyes")
+		}
 		fmt.Fprintf(w, "created\t%s\n", user.Created.Format(time.RFC3339))
 	})
 }
@@ -102,15 +106,15 @@ func (c *command) userList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Lists the people", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			answer, err := c.call(http.MethodGet, "users", nil)
+			answer, err := c.list("users", "users")
 			if err != nil {
 				return err
 			}
 			var all []users.User
 			return c.print(cmd, answer, &all, func(w *tabwriter.Writer) {
-				fmt.Fprintln(w, "USERNAME\tSUB\tNAME\tEMAIL")
+				fmt.Fprintln(w, "USERNAME\tSUB\tSTATE\tNAME\tEMAIL")
 				for _, user := range all {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", user.Username, user.ID, user.Name, user.Email)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", user.Username, user.ID, stateWord(user.Disabled), user.Name, user.Email)
 				}
 			})
 		},
@@ -143,6 +147,35 @@ func (c *command) userRemove() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (c *command) userDisable() *cobra.Command {
+	return &cobra.Command{
+		Use: "disable <username|sub>", Short: "Takes every right from a person without forgetting them", Args: cobra.ExactArgs(1),
+		Long: `
+Takes every right from a person without forgetting them: they cannot sign in, and
+their sessions and all they granted end at once.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.switchUser(cmd, args[0], "disable", "Disabled %s; their sessions and all they granted have ended.\n")
+		},
+	}
+}
+
+func (c *command) userEnable() *cobra.Command {
+	return &cobra.Command{
+		Use: "enable <username|sub>", Short: "Lets a disabled person sign in again", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.switchUser(cmd, args[0], "enable", "Enabled %s; they can sign in again.\n")
+		},
+	}
+}
+
+func (c *command) switchUser(cmd *cobra.Command, name, operation, done string) error {
+	answer, err := c.call(http.MethodPost, "users/"+url.PathEscape(name)+"/"+operation, nil)
+	if err != nil {
+		return err
+	}
+	return c.print(cmd, answer, new(any), func(w *tabwriter.Writer) { fmt.Fprintf(w, done, name) })
 }
 
 func (c *command) userSetPassword() *cobra.Command {

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 )
 
 // Bounds of the refusals that a gate logs. Anybody can cause refusals; nobody
@@ -26,7 +27,7 @@ type decisions struct {
 	mode   string
 	logger *zap.Logger
 	passed prometheus.Counter // by far the most frequent
-	budget logBudget
+	budget *audit.Budget
 }
 
 func newDecisions(ctx caddy.Context, p *Protect) *decisions {
@@ -37,22 +38,27 @@ func newDecisions(ctx caddy.Context, p *Protect) *decisions {
 	return &decisions{
 		policy: &p.Policy, mode: mode, logger: ctx.Logger(),
 		passed: metricDecisions.WithLabelValues("passed", mode),
-		budget: logBudget{left: loggedAtOnce},
+		budget: audit.NewBudget(loggedAtOnce, loggedPerSecond),
 	}
 }
 
-// note counts a decision, and logs it if it is a refusal. The line has the
-// request's id, which the answer has too, and what decided; never the token.
+// note counts a decision, says it on the request's span, and logs it if it is a
+// refusal. The line has the request's id, which the answer has too, and what
+// decided; never the token.
 func (d *decisions) note(v *visit, refused *refusal) {
+	outcome := "passed"
 	switch {
 	case refused != nil:
-		metricDecisions.WithLabelValues(refused.outcome, d.mode).Inc()
+		outcome = refused.outcome
+		metricDecisions.WithLabelValues(outcome, d.mode).Inc()
 		d.log(v, refused)
 	case v.open != "":
-		metricDecisions.WithLabelValues(v.open, d.mode).Inc()
+		outcome = v.open
+		metricDecisions.WithLabelValues(outcome, d.mode).Inc()
 	default:
 		d.passed.Inc()
 	}
+	traceDecision(v, d.policy.Resource, outcome)
 }
 
 func (d *decisions) log(v *visit, refused *refusal) {
@@ -67,7 +73,7 @@ func (d *decisions) log(v *visit, refused *refusal) {
 	if line == nil {
 		return
 	}
-	unlogged, may := d.budget.take(time.Now())
+	unlogged, may := d.budget.Take(time.Now())
 	if !may {
 		return
 	}
@@ -99,30 +105,4 @@ func (d *decisions) fields(v *visit, refused *refusal, unlogged int) []zap.Field
 		fields = append(fields, zap.Int("not_logged_before", unlogged))
 	}
 	return fields
-}
-
-// logBudget is how many lines may be written now.
-type logBudget struct {
-	mu       sync.Mutex
-	left     float64
-	last     time.Time
-	unlogged int // since the last line
-}
-
-// take uses up one line, if there is one, and tells how many were not written
-// before it.
-func (b *logBudget) take(now time.Time) (unlogged int, may bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.last.IsZero() {
-		b.left = min(loggedAtOnce, b.left+now.Sub(b.last).Seconds()*loggedPerSecond)
-	}
-	b.last = now
-	if b.left < 1 {
-		b.unlogged++
-		return 0, false
-	}
-	b.left--
-	unlogged, b.unlogged = b.unlogged, 0
-	return unlogged, true
 }

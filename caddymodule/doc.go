@@ -14,6 +14,10 @@
 //	identity.go       what the backend is told, and what strangers may not tell it
 //	refusal.go        401, 403 and 503 as RFC 6750 has them
 //	admin.go          admin API
+//	audit.go          where the audit trail goes
+//	metrics.go ...    what is counted, and what is looked at
+//	trace.go          what spans say
+//	health.go ...     whether the server is ready, and events when it is not
 //	command.go ...    caddy oauth
 //
 // Everything that is OAuth and not Caddy is in packages issuer and introspect.

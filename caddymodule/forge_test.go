@@ -39,7 +39,7 @@ func (s *server) forge(typ string, changes map[string]any) string {
 // signingRing opens the keys of the running issuer a second time.
 func signingRing(t testing.TB, issuerURL string) *keys.Ring {
 	t.Helper()
-	ring := keys.NewRing(activeApp(t).vault.store, issuerURL)
+	ring := keys.NewRing(activeApp(t).vault.opened.Load().store, issuerURL)
 	policy := keys.Policy{Algorithm: keys.ES256, RotateEvery: 90 * 24 * time.Hour, PublishAhead: 10 * time.Minute, MaxLifetime: time.Hour}
 	if err := ring.Open(context.Background(), policy); err != nil {
 		t.Fatal(err)

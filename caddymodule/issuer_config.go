@@ -151,7 +151,7 @@ func (c *IssuerConfig) issuerConfig(logger *slog.Logger, resources func() []stri
 		AccessTokenLifetime: time.Duration(c.AccessTokenLifetime),
 		SigningAlgorithm:    keys.Algorithm(c.SigningAlgorithm),
 		KeyRotation:         time.Duration(c.KeyRotation),
-		Resources:           resources, Logger: logger, ClientIP: clientIP,
+		Resources:           resources, Logger: logger, ClientIP: clientIP, RequestID: requestID,
 		RefreshTokenLifetime:     time.Duration(c.RefreshTokenLifetime),
 		RefreshTokenIdleLifetime: time.Duration(c.RefreshTokenIdleLifetime),
 		RefreshTokenGrace:        time.Duration(c.RefreshTokenGrace),

@@ -57,10 +57,12 @@ func TestLoginCaddy(t *testing.T) {
 	carol.press(s.url+"/login", "caddy")
 	contains(t, carol.page, "carol", `value="logout"`)
 
-	var people []map[string]any
+	var listed struct {
+		Users []map[string]any `json:"users"`
+	}
 	a := s.adminCall("GET", "/oauth/users?issuer="+url.QueryEscape(s.url), nil)
 	a.want(t, 200)
-	if err := json.Unmarshal([]byte(a.body), &people); err != nil || len(people) != 1 || people[0]["username"] != "caddy:carol" {
+	if err := json.Unmarshal([]byte(a.body), &listed); err != nil || len(listed.Users) != 1 || listed.Users[0]["username"] != "caddy:carol" {
 		t.Errorf("people %s: want the one whom Caddy knows", a.body)
 	}
 }

@@ -29,7 +29,7 @@ type Storage interface {
 // the first start, readable by the user that runs Caddy and nobody else.
 //
 // One process at a time can use the file. "caddy oauth" commands therefore talk
-// to the running server.
+// to the running server, or with --offline open the file of a stopped one.
 type BoltStorage struct {
 	// Path of the file. Default: oauth.db in Caddy's data directory.
 	// Placeholders of the environment and of files are allowed.

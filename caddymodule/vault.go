@@ -5,11 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
 // vaults holds what is opened once per process, by the storage's key: during a
@@ -25,8 +25,7 @@ var vaults = caddy.NewUsagePool()
 type vault struct {
 	mu     sync.Mutex
 	closed bool
-	store  storage.Storage
-	state  *issuer.State
+	opened atomic.Pointer[openedVault] // nil until it is, and when it is closed
 	stop   context.CancelFunc
 	done   chan struct{}
 }
@@ -38,27 +37,30 @@ var errVaultClosed = errors.New("the OAuth storage was closed with the configura
 func (v *vault) open(s Storage, logger *slog.Logger) (*issuer.State, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch {
-	case v.closed:
+	if v.closed {
 		return nil, errVaultClosed
-	case v.state != nil:
-		return v.state, nil
+	}
+	if opened := v.opened.Load(); opened != nil {
+		return opened.state, nil
 	}
 	store, err := s.Open()
 	if err != nil {
 		return nil, err
 	}
-	v.store, v.state = store, issuer.NewState(store)
+	opened := &openedVault{store: store, state: issuer.NewState(observed(store))}
+	opened.healthy.Store(true)
+	v.opened.Store(opened)
 	upkeep, stop := context.WithCancel(context.Background())
 	v.stop, v.done = stop, make(chan struct{})
-	go func(state *issuer.State, done chan struct{}) {
+	go func(done chan struct{}) {
 		defer close(done)
 		var group sync.WaitGroup
-		group.Go(func() { state.Upkeep(upkeep, logger) })
-		group.Go(func() { state.Follow(upkeep, logger) })
+		group.Go(func() { opened.state.Upkeep(upkeep, logger) })
+		group.Go(func() { opened.state.Follow(upkeep, logger) })
+		group.Go(func() { opened.watchHealth(upkeep) })
 		group.Wait()
-	}(v.state, v.done)
-	return v.state, nil
+	}(v.done)
+	return opened.state, nil
 }
 
 // Destruct closes the storage. The pool calls it when the last reference goes.
@@ -66,14 +68,14 @@ func (v *vault) Destruct() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.closed = true
-	if v.state == nil {
+	opened := v.opened.Swap(nil)
+	if opened == nil {
 		return nil
 	}
 	v.stop()
 	<-v.done
-	v.state.Close()
-	v.state = nil
-	return v.store.Close()
+	opened.state.Close()
+	return opened.store.Close()
 }
 
 var _ caddy.Destructor = (*vault)(nil)

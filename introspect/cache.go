@@ -105,6 +105,18 @@ func (c *Cache) Len() int {
 	return n
 }
 
+// Lookups returns how many tokens were found, and how many were not and had to be
+// asked for.
+func (c *Cache) Lookups() (hits, misses uint64) {
+	for i := range c.shards {
+		shard := &c.shards[i]
+		shard.mu.Lock()
+		hits, misses = hits+shard.hits, misses+shard.misses
+		shard.mu.Unlock()
+	}
+	return hits, misses
+}
+
 // cacheShard holds the tokens whose digests fall to it.
 type cacheShard struct {
 	mu         sync.Mutex
@@ -119,6 +131,8 @@ type cacheShard struct {
 	hand  int     // where the search for a record to give up goes on
 	ready []int32 // ring of the records whose token is kept ready
 	next  int     // the place in ready to be overwritten
+
+	hits, misses uint64
 }
 
 // find returns the facts of a token that is remembered and has not expired.
@@ -127,17 +141,17 @@ func (s *cacheShard) find(key *cacheKey, token string) *Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, found := s.places[key.place()]
-	if !found {
+	if !found || s.records[i].key != *key {
+		s.misses++
 		return nil
 	}
 	record := &s.records[i]
-	if record.key != *key {
-		return nil
-	}
 	if now.UnixMicro() >= record.expiry {
+		s.misses++
 		s.drop(i)
 		return nil
 	}
+	s.hits++
 	record.used = true
 	if record.token == nil {
 		record.token = record.restore(token)

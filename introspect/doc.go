@@ -23,6 +23,7 @@
 //	strictjson.go       JSON that reads in one way only        RFC 8259, RFC 7493
 //	base64url.go        base64url that reads in one way only   RFC 7515
 //	fetch.go            bounded exchanges with other servers
+//	health.go           how an issuer elsewhere has answered
 //
 // # Deliberate divergences
 //

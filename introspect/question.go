@@ -22,6 +22,8 @@ var errTooManyQuestions = fmt.Errorf("%w: too many questions to the issuer", Err
 // questions asks another server about tokens, and remembers its answers. Requests
 // that show the same token share one question.
 type questions struct {
+	health
+
 	// ask puts one question. Its answer is remembered when it is a token, or an
 	// error that is ErrInactive.
 	ask func(ctx context.Context, token string) (*Token, error)
@@ -147,7 +149,9 @@ func (q *questions) askInTurn(ctx context.Context, token string) (*Token, error)
 	case <-ctx.Done():
 		return nil, errTooManyQuestions
 	}
-	return q.ask(ctx, token)
+	facts, err := q.ask(ctx, token)
+	q.note(err)
+	return facts, err
 }
 
 // Forget drops the remembered answers about tokens for which gone returns true;

@@ -44,6 +44,7 @@ type RemoteKeySetConfig struct {
 // A fetch that fails, or that brings no usable key, changes nothing: the last
 // good set goes on for 24 hours.
 type RemoteKeySet struct {
+	health
 	config RemoteKeySetConfig
 	client *http.Client
 	ctx    context.Context // of fetches; ended by Close
@@ -166,6 +167,7 @@ func (s *RemoteKeySet) fetch() {
 	ctx, cancel := context.WithTimeout(s.ctx, fetchTimeout)
 	defer cancel()
 	keys, err := s.download(ctx)
+	s.note(err)
 
 	s.mu.Lock()
 	withdrawn := false

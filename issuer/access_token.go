@@ -47,7 +47,7 @@ func (a audience) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(a))
 }
 
-// mintAccessToken signs what was approved.
+// mintAccessToken signs what was approved, and names it.
 func (i *Issuer) mintAccessToken(client *clients.Client, approved *approval) (token string, lifetime time.Duration, err error) {
 	issued := approved.issued
 	lifetime = i.config.AccessTokenLifetime
@@ -62,10 +62,11 @@ func (i *Issuer) mintAccessToken(client *clients.Client, approved *approval) (to
 		// that forgets to look.
 		return "", 0, oauth.Refuse(oauth.InvalidTarget, "the token would be for nobody")
 	}
+	approved.tokenID = tokenID(approved.parent)
 	claims, err := json.Marshal(accessTokenClaims{
 		Issuer: i.config.URL, Subject: approved.subject, Audience: approved.audience,
 		ClientID: client.ID, Scope: approved.scope,
-		Expiry: issued.Add(lifetime).Unix(), IssuedAt: issued.Unix(), ID: tokenID(approved.parent),
+		Expiry: issued.Add(lifetime).Unix(), IssuedAt: issued.Unix(), ID: approved.tokenID,
 		AuthorizationID: approved.authorizationID, Actor: approved.actor, SubjectIssuer: approved.subjectIssuer, MayAct: approved.mayAct,
 	})
 	if err != nil {

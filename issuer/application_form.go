@@ -61,7 +61,7 @@ func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *A
 	}
 	err := i.addApplication(r.Context(), a)
 	if errors.Is(err, errApplicationsFull) {
-		i.trail.Record(r, "application_refused", slog.String("reason", "too many are pending"))
+		i.trail.Record(r, audit.ApplicationRefused, slog.String("reason", "too many are pending"))
 		return i.showApplicationsFull(w, r)
 	}
 	if err != nil {
@@ -78,7 +78,7 @@ func (i *Issuer) receiveApplication(w http.ResponseWriter, r *http.Request, a *A
 
 // announceApplication tells the operators of a request that is stored.
 func (i *Issuer) announceApplication(r *http.Request, a *Application) {
-	i.trail.Record(r, "application_requested", slog.String("reference", a.Reference), slog.String("name", audit.Loggable(a.Name)))
+	i.trail.Record(r, audit.ApplicationRequested, slog.String("reference", a.Reference), slog.String("name", audit.Loggable(a.Name)))
 	if i.config.OnApplication != nil {
 		i.config.OnApplication(r.Context(), *a)
 	}

@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -187,9 +186,8 @@ func (i *Issuer) rejectOnPage(w http.ResponseWriter, r *http.Request, s *signin.
 
 // auditOperator writes the line about an answer that was given on a page.
 func (i *Issuer) auditOperator(r *http.Request, a *Application) {
-	attrs := answerAttrs(a)
-	i.config.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit",
-		append(attrs, slog.String("issuer", i.config.URL), slog.String("remote_ip", i.config.ClientIP(r)))...)
+	event, attrs := answerEvent(a)
+	i.trail.Record(r, event, attrs...)
 }
 
 // pageOfAnswer is the page for an answer that could not be given.

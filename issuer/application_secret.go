@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
@@ -101,7 +102,7 @@ func (i *Issuer) reveal(w http.ResponseWriter, r *http.Request, link string) err
 	if err != nil {
 		return i.secretLinkRefused(r, found, err)
 	}
-	i.trail.Record(r, "application_secret_revealed", slog.String("reference", found.Reference), slog.String("client_id", client.ID))
+	i.trail.Record(r, audit.ApplicationSecretRevealed, slog.String("reference", found.Reference), slog.String("client_id", client.ID))
 	page := pages.Secret{Client: client.DisplayName(), ClientID: client.ID, ClientSecret: secret, TokenURL: i.config.URL + "/token"}
 	if i.config.Welcome {
 		page.WelcomeURL = i.path("/")
@@ -142,7 +143,7 @@ func (i *Issuer) followSecretLink(tx storage.Tx, link string) (found *secretLink
 func (i *Issuer) secretLinkRefused(r *http.Request, found *secretLink, err error) error {
 	switch {
 	case errors.Is(err, errSecretLinkUsed):
-		i.trail.Record(r, "application_secret_reused", slog.String("reference", found.Reference), slog.String("client_id", found.ClientID))
+		i.trail.Record(r, audit.ApplicationSecretReused, slog.String("reference", found.Reference), slog.String("client_id", found.ClientID))
 		return &signin.PageError{Status: http.StatusGone, Kind: pages.ErrorUsed, Cause: err,
 			Detail: "The secret was shown before. If it was not you who saw it, tell the operators at once: they can replace it."}
 	case errors.Is(err, errSecretLinkGone):

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
@@ -58,6 +59,21 @@ func (i *Issuer) Applications(ctx context.Context) ([]*Application, error) {
 		return b.Received.Compare(a.Received)
 	})
 	return all, err
+}
+
+// ListApplications returns a part of the requests that are known, by reference, and
+// the After of the next one; it is empty where nothing is left.
+func (i *Issuer) ListApplications(ctx context.Context, part record.Part) (found []*Application, next string, err error) {
+	err = i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		found = found[:0]
+		next, err = record.List(tx, kindApplication, applicationKey(i.config.URL, ""), part, func(_ string, value []byte) error {
+			a, err := record.Decode[Application](kindApplication, value)
+			found = append(found, a)
+			return err
+		})
+		return err
+	})
+	return found, next, err
 }
 
 // Application returns the request with that reference, or an error that is
@@ -125,19 +141,19 @@ func (i *Issuer) RejectApplication(ctx context.Context, reference, reason string
 
 // auditAnswer writes the line about an answer that was given at the admin API.
 func (i *Issuer) auditAnswer(ctx context.Context, a *Application) {
-	i.config.Logger.LogAttrs(ctx, slog.LevelInfo, "audit", append(answerAttrs(a), slog.String("issuer", i.config.URL))...)
+	event, attrs := answerEvent(a)
+	i.trail.RecordOperation(ctx, event, attrs...)
 }
 
-// answerAttrs says what was answered, and by whom.
-func answerAttrs(a *Application) []slog.Attr {
-	attrs := []slog.Attr{slog.String("event", "application_"+string(a.Status)), slog.String("reference", a.Reference)}
-	if a.AnsweredBy != "" {
-		attrs = append(attrs, slog.String("subject", a.AnsweredBy))
+// answerEvent says what was answered, and by whom.
+func answerEvent(a *Application) (audit.Event, []slog.Attr) {
+	event := audit.ApplicationRejected
+	if a.Status == ApplicationApproved {
+		event = audit.ApplicationApproved
 	}
-	if a.ClientID != "" {
-		attrs = append(attrs, slog.String("client_id", a.ClientID))
+	return event, []slog.Attr{
+		slog.String("reference", a.Reference), slog.String("subject", a.AnsweredBy), slog.String("client_id", a.ClientID),
 	}
-	return attrs
 }
 
 // approveApplication makes a client of exactly that metadata, and the link to its

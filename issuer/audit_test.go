@@ -1,7 +1,11 @@
 package issuer
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -56,17 +60,45 @@ func TestLoggable(t *testing.T) {
 	}
 }
 
+// checkAuditLine holds a line of the log, if it is one of the trail, against the
+// list of events: what the list does not have, no operator was told of.
+func checkAuditLine(line string) error {
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["msg"] != audit.Message {
+		return nil // what is no JSON is reported elsewhere
+	}
+	name, _ := fields["event"].(string)
+	kind, ok := audit.Event(name).Describe()
+	if !ok {
+		return fmt.Errorf("there is no event %q", name)
+	}
+	if fields["issuer"] != fixtureURL && !strings.HasPrefix(fmt.Sprint(fields["issuer"]), "http") {
+		return fmt.Errorf("%s does not say of which issuer", name)
+	}
+	for _, known := range slices.Concat(audit.CommonFields(), kind.Fields, []string{"time", "level", "msg"}) {
+		delete(fields, known)
+	}
+	if len(fields) > 0 {
+		return fmt.Errorf("%s has fields that it should not have: %v", name, slices.Sorted(maps.Keys(fields)))
+	}
+	return nil
+}
+
 // The trail says who did what, and from where.
 func TestAuditTrail(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.ClientIP = func(*http.Request) string { return "192.0.2.7" } })
+	f := newFixture(t, func(c *Config) {
+		c.ClientIP = func(*http.Request) string { return "192.0.2.7" }
+		c.RequestID = func(*http.Request) string { return "request-1" }
+	})
 	token := f.issue(asSvc, "scope=read")
+	id := f.facts(token).ID
 	expect(t, f.post("/revoke", "token="+token, asOther), 200, "")
 	expect(t, f.post("/revoke", "token="+token, asSvc), 200, "")
 	expect(t, f.post("/token", ccGrant, withBasic("svc", "canary")), 401, oauth.InvalidClient)
 	for event, attrs := range map[string]map[string]string{
-		"token_issued":                 {"client_id": "svc", "subject": "svc", "scope": "read", "grant_type": "client_credentials"},
-		"revocation_refused":           {"client_id": "other", "owner": "svc"},
-		"token_revoked":                {"client_id": "svc", "subject": "svc"},
+		"token_issued":                 {"client_id": "svc", "subject": "svc", "scope": "read", "grant_type": "client_credentials", "token_id": id},
+		"revocation_refused":           {"client_id": "other", "owner": "svc", "token_id": id},
+		"token_revoked":                {"client_id": "svc", "subject": "svc", "token_id": id},
 		"client_authentication_failed": {"client_id": "svc", "method": "client_secret_basic", "reason": "wrong or missing secret"},
 	} {
 		events := f.log.event(event)
@@ -75,6 +107,7 @@ func TestAuditTrail(t *testing.T) {
 			continue
 		}
 		attrs["issuer"], attrs["remote_ip"], attrs["level"], attrs["msg"] = fixtureURL, "192.0.2.7", "INFO", "audit"
+		attrs["request_id"] = "request-1"
 		for name, want := range attrs {
 			if events[0][name] != want {
 				t.Errorf("%s: %s is %v, want %s", event, name, events[0][name], want)

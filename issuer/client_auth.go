@@ -48,7 +48,7 @@ func (i *Issuer) authenticate(ctx context.Context, r *http.Request, f oauth.Form
 	client, err := i.verifyCredentials(ctx, given)
 	if err != nil {
 		if errors.Is(err, errBadCredentials) {
-			i.trail.Record(r, "client_authentication_failed", slog.String("client_id", audit.Loggable(given.clientID)),
+			i.trail.Record(r, audit.ClientAuthenticationFailed, slog.String("client_id", audit.Loggable(given.clientID)),
 				slog.String("method", given.method), slog.String("reason", err.Error()))
 			return nil, errInvalidClient(err)
 		}
@@ -73,7 +73,7 @@ func (i *Issuer) authenticateFor(grantType string, r *http.Request, f oauth.Form
 	client, facts, err := i.ownToken(r.Context(), token)
 	switch {
 	case errors.Is(err, errBadCredentials), errors.Is(err, introspect.ErrInactive):
-		i.trail.Record(r, "client_authentication_failed", slog.String("method", "access_token"), slog.String("reason", err.Error()))
+		i.trail.Record(r, audit.ClientAuthenticationFailed, slog.String("method", "access_token"), slog.String("reason", err.Error()))
 		return nil, nil, errInvalidClient(err)
 	case err != nil:
 		return nil, nil, err

@@ -113,13 +113,23 @@ type Config struct {
 
 	KeyRotation time.Duration // age at which a signing key is replaced, default 90 days
 
-	// Logger gets refusals (debug), failures (error) and the audit trail
-	// (info). Nothing it gets holds a secret or a token.
+	// Logger gets refusals (debug) and failures (error). Nothing it gets holds a
+	// secret or a token.
 	Logger *slog.Logger
+
+	// AuditLogger gets the audit trail (info). The default is Logger.
+	AuditLogger *slog.Logger
+
+	// Observer is told what happens, to count it. The default is nobody.
+	Observer Observer
 
 	// ClientIP returns the address of whoever sent the request, for the audit
 	// trail. The default is the peer's.
 	ClientIP func(*http.Request) string
+
+	// RequestID returns what the web server's own log calls a request, for the
+	// audit trail. The default is "".
+	RequestID func(*http.Request) string
 }
 
 // ScopeConfig is a scope and what it means to the people who grant it.
@@ -155,8 +165,17 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.AuditLogger == nil {
+		c.AuditLogger = c.Logger
+	}
+	if c.Observer == nil {
+		c.Observer = nobody{}
+	}
 	if c.ClientIP == nil {
 		c.ClientIP = peerAddress
+	}
+	if c.RequestID == nil {
+		c.RequestID = func(*http.Request) string { return "" }
 	}
 	return c
 }

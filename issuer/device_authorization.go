@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
@@ -60,7 +61,7 @@ func (i *Issuer) deviceAuthorization(w http.ResponseWriter, r *http.Request) (*d
 	if err != nil {
 		return nil, err
 	}
-	i.trail.Record(r, "device_requested", slog.String("client_id", client.ID), slog.String("scope", q.Scope.String()))
+	i.trail.Record(r, audit.DeviceRequested, slog.String("client_id", client.ID), slog.String("scope", q.Scope.String()), slog.Any("resource", q.Audience))
 	verification := i.config.URL + "/device"
 	return &deviceResponse{
 		DeviceCode: code, UserCode: device.DisplayUserCode(q.UserCode),

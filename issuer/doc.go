@@ -24,8 +24,9 @@
 // What every request passes: issuer.go (the whole surface, and what is made of the
 // configuration), endpoints.go (other paths for it), client_auth.go (who asks).
 // What a token is: access_token.go (RFC 9068), id_token.go, refresh_token.go. Who
-// else is believed: trusted_issuer.go (RFC 8693). What operators do: operate.go.
-// What outlives a configuration: state.go.
+// else is believed: trusted_issuer.go (RFC 8693). What operators do: operate.go ...,
+// and what they see: observer.go, vitals.go, key_events.go, package audit. What
+// outlives a configuration: state.go.
 //
 // The packages below it, of which none knows package issuer:
 //

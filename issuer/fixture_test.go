@@ -130,6 +130,9 @@ func (f *fixture) checkLog() {
 		if len(line) > 8<<10 {
 			f.t.Errorf("a log line has %d bytes: %.200s", len(line), line)
 		}
+		if err := checkAuditLine(line); err != nil {
+			f.t.Errorf("%v: %.500s", err, line)
+		}
 	}
 }
 
@@ -308,11 +311,16 @@ func (l *fixtureLog) lines() []string {
 }
 
 // event returns the audit lines of one event.
-func (l *fixtureLog) event(name string) (found []map[string]any) {
+func (l *fixtureLog) event(name string) []map[string]any {
+	return l.matching(func(fields map[string]any) bool { return fields["event"] == name })
+}
+
+// matching returns the lines whose fields are as wanted.
+func (l *fixtureLog) matching(wanted func(map[string]any) bool) (found []map[string]any) {
 	for _, line := range l.lines() {
-		var event map[string]any
-		if json.Unmarshal([]byte(line), &event) == nil && event["event"] == name {
-			found = append(found, event)
+		var fields map[string]any
+		if json.Unmarshal([]byte(line), &fields) == nil && wanted(fields) {
+			found = append(found, fields)
 		}
 	}
 	return found

@@ -53,11 +53,8 @@ func (s *State) reload(ctx context.Context, kinds []string) error {
 			errs = append(errs, r.ledger.Reload(ctx))
 		}
 		if slices.Contains(kinds, keys.Kind) {
-			withdrawn, err := r.keys.Reload(ctx)
-			if withdrawn {
-				r.forgetVerified()
-			}
-			errs = append(errs, err)
+			errs = append(errs, r.keys.Reload(ctx))
+			r.tellKeys(ctx)
 		}
 	}
 	return errors.Join(errs...)

@@ -3,6 +3,7 @@ package issuer
 import (
 	"log/slog"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -45,7 +46,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 	}
 	if replayed != nil {
 		i.realm.ledger.Enforce(*replayed)
-		i.trail.Record(r.Request, "code_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.ID))
+		i.trail.Record(r.Request, audit.CodeReplayed, slog.String("client_id", r.client.ID), slog.String("authorization_id", replayed.ID))
 	}
 	if refused != nil {
 		return nil, refused

@@ -3,6 +3,7 @@ package issuer
 import (
 	"log/slog"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -35,7 +36,8 @@ func (i *Issuer) proveRefreshToken(r *tokenRequest) (*approval, error) {
 	}
 	if stolen != nil {
 		i.realm.ledger.Enforce(*stolen)
-		i.trail.Record(r.Request, "refresh_token_replayed", slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.ID))
+		i.trail.Record(r.Request, audit.RefreshTokenReplayed, slog.String("client_id", r.client.ID), slog.String("authorization_id", stolen.ID))
+		i.config.Observer.RefreshTokenReused(r.client.ID, stolen.ID)
 	}
 	if refused != nil {
 		return nil, refused

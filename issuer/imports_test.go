@@ -19,7 +19,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"audit":   {},
 		"limit":   {},
 		"record":  {"issuer/storage"},
-		"seal":    {"issuer/record", "issuer/storage"},
+		"seal":    {"issuer/keys", "issuer/record", "issuer/storage"},
 		"oauth":   {"issuer/audit", "issuer/keys", "issuer/storage"},
 		"clients": {"issuer/oauth", "issuer/record", "issuer/storage"},
 		"ledger":  {"introspect", "issuer/oauth", "issuer/record", "issuer/storage"},

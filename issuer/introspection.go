@@ -2,10 +2,12 @@ package issuer
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
@@ -44,7 +46,9 @@ func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introsp
 	if client.Type == clients.Public {
 		// RFC 7662 §2.1: the caller must be authorized, or the endpoint could be
 		// used to try tokens out. A public client proves nothing.
-		return nil, errInvalidClient(badCredentials("a public client asked for introspection"))
+		refused := badCredentials("a public client asked for introspection")
+		i.trail.Record(r, audit.IntrospectionRefused, slog.String("client_id", client.ID), slog.String("reason", refused.Error()))
+		return nil, errInvalidClient(refused)
 	}
 	facts, err := i.Introspect(r.Context(), token)
 	switch {
@@ -53,6 +57,7 @@ func (i *Issuer) introspection(w http.ResponseWriter, r *http.Request) (*introsp
 	case err != nil:
 		return nil, oauth.Refuse(oauth.TemporarilyUnavailable, "the token cannot be judged now").Because(err)
 	case !mayIntrospect(client, facts):
+		i.trail.Record(r, audit.IntrospectionRefused, slog.String("client_id", client.ID), slog.String("owner", facts.ClientID), slog.String("token_id", facts.ID))
 		return &introspectionResponse{}, nil
 	}
 	return &introspectionResponse{

@@ -26,7 +26,7 @@ type Issuer struct {
 	clients   *clients.Registry
 	routes    map[string]endpoint
 	metadata  []byte
-	trail     audit.Trail
+	trail     *audit.Trail
 	refusals  oauth.Refusals
 	resources clients.Resources
 	signin    *signin.Handler
@@ -49,7 +49,7 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 		return nil, err
 	}
 	i := &Issuer{config: config.withDefaults(), state: state, base: pathOf(config.URL)}
-	i.trail = audit.Trail{Logger: i.config.Logger, Issuer: config.URL, ClientIP: i.config.ClientIP}
+	i.trail = audit.NewTrail(i.config.AuditLogger, config.URL, i.config.ClientIP, i.config.RequestID)
 	i.resources = clients.Resources{Issuer: config.URL, Default: config.DefaultResource, Protected: i.config.Resources}
 	i.refusals = oauth.Refusals{Logger: i.config.Logger, Realm: config.URL}
 	i.assets = i.base + "/assets/"
@@ -61,6 +61,7 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
+	i.realm.tell(ctx, &watchers{i.trail, i.config.Observer})
 	i.signin = i.newSignIn()
 	if err := i.trust(); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
@@ -116,6 +117,7 @@ func (i *Issuer) newSignIn() *signin.Handler {
 		ScopeTexts: texts, Resources: &i.resources, Client: i.clients.Client, HintedSubject: i.hintedSubject,
 		Devices: &i.realm.devices, Guesses: i.realm.guesses,
 		Sealer: i.realm.seal, Pages: i.pages, Trail: i.trail, Logger: c.Logger, ClientIP: c.ClientIP,
+		LoginFailed: c.Observer.LoginFailed,
 	}, i.realm.people)
 }
 
@@ -249,6 +251,11 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if isEarly(r) {
+		early := oauth.Refuse(oauth.InvalidRequest, "the request came before the end of the TLS handshake and could be a copy; send it again")
+		i.refusals.Write(w, r, early.WithStatus(http.StatusTooEarly))
+		return
+	}
 	for _, method := range e.methods {
 		if r.Method == method {
 			e.serve(w, r)
@@ -258,4 +265,10 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", strings.Join(e.methods, ", "))
 	notAllowed := oauth.Refuse(oauth.InvalidRequest, "this endpoint answers %s only", strings.Join(e.methods, ", "))
 	i.refusals.Write(w, r, notAllowed.WithStatus(http.StatusMethodNotAllowed))
+}
+
+// isEarly tells whether a request that changes something came in early data (RFC
+// 8446 §2.3), which whoever has seen it pass can send again (RFC 8470 §5.2).
+func isEarly(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete && r.Method != http.MethodGet && r.Method != http.MethodHead
 }

@@ -3,9 +3,11 @@ package issuer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -24,18 +26,36 @@ func (i *Issuer) Clients(ctx context.Context) ([]*clients.Client, error) { retur
 // AddClient registers a client. An empty ID gets a random one; a confidential
 // client gets a secret, which is returned this once and kept only as a hash.
 func (i *Issuer) AddClient(ctx context.Context, metadata clients.Metadata) (client *clients.Client, secret string, err error) {
-	return i.clients.Add(ctx, metadata)
+	if client, secret, err = i.clients.Add(ctx, metadata); err != nil {
+		return nil, "", err
+	}
+	i.trail.RecordOperation(ctx, audit.ClientAdded, slog.String("client_id", client.ID), slog.String("client_name", client.Name),
+		slog.String("client_type", client.Type), slog.Any("grant_types", client.GrantTypes), slog.String("scope", client.Scope.String()),
+		slog.Any("resource", client.Resources))
+	return client, secret, nil
 }
 
 // RotateSecret gives a client a new secret, which is returned this once. The
 // ones before it go on working for the overlap, and no longer.
 func (i *Issuer) RotateSecret(ctx context.Context, id string, overlap time.Duration) (secret string, err error) {
-	return i.clients.RotateSecret(ctx, id, overlap)
+	if secret, err = i.clients.RotateSecret(ctx, id, overlap); err != nil {
+		return "", err
+	}
+	i.trail.RecordOperation(ctx, audit.ClientSecretRotated, slog.String("client_id", id), slog.String("overlap", overlap.String()))
+	return secret, nil
 }
 
 // RemoveClient forgets a client and ends every token it holds. The request of one
 // that waits for approval goes with it.
 func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
+	err := i.removeClient(ctx, id)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.ClientRemoved, slog.String("client_id", id))
+	}
+	return err
+}
+
+func (i *Issuer) removeClient(ctx context.Context, id string) error {
 	if i.clients.IsDeclared(id) {
 		return clients.ErrDeclared
 	}
@@ -56,6 +76,14 @@ func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 // RevokeToken ends an access token of this issuer. It returns an error that is
 // introspect.ErrInactive if it is not one that is in force.
 func (i *Issuer) RevokeToken(ctx context.Context, token string) (*introspect.Token, error) {
+	facts, err := i.revokeToken(ctx, token)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.TokenRevoked, tokenAttrs(facts)...)
+	}
+	return facts, err
+}
+
+func (i *Issuer) revokeToken(ctx context.Context, token string) (*introspect.Token, error) {
 	facts, err := i.Introspect(ctx, token)
 	if err != nil {
 		return nil, err
@@ -72,12 +100,21 @@ func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*ledger.
 // RevokeAuthorization ends an authorization and all its tokens. It returns an
 // error that is storage.ErrNotFound if there is none with that id.
 func (i *Issuer) RevokeAuthorization(ctx context.Context, id string) error {
-	return i.realm.ledger.EndByID(ctx, id)
+	err := i.realm.ledger.EndByID(ctx, id)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.AuthorizationRevoked, slog.String("authorization_id", id))
+	}
+	return err
 }
 
 // AddUser adds a person who signs in here; see users.Users.Add.
 func (i *Issuer) AddUser(ctx context.Context, user users.User, password string) (*users.User, error) {
-	return i.realm.users.Add(ctx, user, password)
+	added, err := i.realm.users.Add(ctx, user, password)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.UserAdded, slog.String("subject", added.ID), slog.String("username", audit.Loggable(added.Username)),
+			slog.Bool("operator", added.Operator))
+	}
+	return added, err
 }
 
 // Users returns everyone whom the issuer knows.
@@ -95,17 +132,29 @@ func (i *Issuer) User(ctx context.Context, name string) (*users.User, error) {
 // RemoveUser forgets a person, with their sessions, what they granted, and every
 // token that speaks for them.
 func (i *Issuer) RemoveUser(ctx context.Context, subject string) error {
-	return i.realm.people.Remove(ctx, subject)
+	err := i.realm.people.Remove(ctx, subject)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.UserRemoved, slog.String("subject", subject))
+	}
+	return err
 }
 
 // SetPassword gives a person a new password. Every session of theirs ends, and
 // everything they granted: whoever had the old password may have granted it.
 func (i *Issuer) SetPassword(ctx context.Context, subject, password string) error {
-	return i.realm.people.SetPassword(ctx, subject, password)
+	err := i.realm.people.SetPassword(ctx, subject, password)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.UserPasswordSet, slog.String("subject", subject))
+	}
+	return err
 }
 
 // Disconnect takes everything back that a person granted to a client: the
 // remembered consent, and all tokens at once.
 func (i *Issuer) Disconnect(ctx context.Context, subject, clientID string) error {
-	return i.realm.people.Disconnect(ctx, subject, clientID)
+	err := i.realm.people.Disconnect(ctx, subject, clientID)
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.ClientDisconnected, slog.String("client_id", clientID), slog.String("subject", subject))
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -89,7 +90,8 @@ func TestRefreshTokenReuse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFixture(t, withPeople)
+				observer := new(fixtureObserver)
+				f := newFixture(t, withPeople, withObserver(observer))
 				v := f.signedIn(f.person(fixtureProfile))
 				other := v.offline()
 				r := [3]fixtureTokens{v.offline()}
@@ -106,6 +108,9 @@ func TestRefreshTokenReuse(t *testing.T) {
 				f.refreshed(other.RefreshToken)
 				if n := len(f.log.event("refresh_token_replayed")); n != 1 {
 					t.Errorf("%d events refresh_token_replayed, want 1", n)
+				}
+				if told := observer.take(); !slices.ContainsFunc(told, func(line string) bool { return strings.HasPrefix(line, "reused ") }) {
+					t.Errorf("nobody was told of the reuse: %q", told)
 				}
 			})
 		})

@@ -108,7 +108,7 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) (*registration
 	if err != nil {
 		return nil, err
 	}
-	i.trail.Record(r, "client_registered", slog.String("client_id", client.ID), slog.String("client_name", client.Name),
+	i.trail.Record(r, audit.ClientRegistered, slog.String("client_id", client.ID), slog.String("client_name", client.Name),
 		slog.String("client_type", client.Type), slog.String("scope", client.Scope.String()), slog.Any("redirect_hosts", redirectHosts(client)))
 	if request != nil {
 		i.announceApplication(r, request)
@@ -189,7 +189,7 @@ func (i *Issuer) writeRegistrationError(w http.ResponseWriter, r *http.Request, 
 		w.Header().Set("WWW-Authenticate", challenge.String())
 	}
 	if e.Status() == http.StatusUnauthorized || e.Status() == http.StatusTooManyRequests {
-		i.trail.Record(r, "registration_refused", slog.String("endpoint", audit.Loggable(r.URL.Path)), slog.String("reason", e.Description))
+		i.trail.Record(r, audit.RegistrationRefused, slog.String("endpoint", audit.Loggable(r.URL.Path)), slog.String("reason", e.Description))
 	}
 	i.refusals.Write(w, r, e)
 }

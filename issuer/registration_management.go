@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
@@ -121,7 +122,7 @@ func (i *Issuer) updateRegistered(w http.ResponseWriter, r *http.Request, id, ac
 	if err != nil {
 		return nil, err
 	}
-	i.trail.Record(r, "client_updated", slog.String("client_id", client.ID), slog.String("client_name", client.Name),
+	i.trail.Record(r, audit.ClientUpdated, slog.String("client_id", client.ID), slog.String("client_name", client.Name),
 		slog.String("scope", client.Scope.String()), slog.Any("redirect_hosts", redirectHosts(client)))
 	return client, nil
 }
@@ -165,12 +166,12 @@ func checkUpdate(client *clients.Client, sent sentMetadata, accepted *selfDescri
 
 // removeRegistered forgets the client and ends its tokens (RFC 7592 §2.3).
 func (i *Issuer) removeRegistered(r *http.Request, id string) error {
-	err := i.RemoveClient(r.Context(), id)
+	err := i.removeClient(r.Context(), id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return errRegistrationToken("removed meanwhile")
 	}
 	if err == nil {
-		i.trail.Record(r, "client_deregistered", slog.String("client_id", id))
+		i.trail.Record(r, audit.ClientDeregistered, slog.String("client_id", id))
 	}
 	return err
 }

@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -63,6 +65,7 @@ func (i *Issuer) CreateRegistrationToken(ctx context.Context, uses int, lifetime
 	if err != nil {
 		return "", nil, err
 	}
+	i.trail.RecordOperation(ctx, audit.RegistrationTokenCreated, slog.String("registration_token_id", made.ID), slog.Int("uses", made.Uses))
 	return token, made, nil
 }
 
@@ -77,10 +80,26 @@ func (i *Issuer) RegistrationTokens(ctx context.Context) ([]*RegistrationToken, 
 	return all, err
 }
 
+// ListRegistrationTokens returns a part of the initial access tokens in force, in no
+// particular order, and the After of the next one; it is empty where nothing is
+// left.
+func (i *Issuer) ListRegistrationTokens(ctx context.Context, part record.Part) (found []*RegistrationToken, next string, err error) {
+	err = i.state.Storage.View(ctx, func(tx storage.Tx) (err error) {
+		found = found[:0]
+		next, err = record.List(tx, kindRegistrationToken, i.config.URL+" ", part, func(_ string, value []byte) error {
+			token, err := record.Decode[RegistrationToken](kindRegistrationToken, value)
+			found = append(found, token)
+			return err
+		})
+		return err
+	})
+	return found, next, err
+}
+
 // RemoveRegistrationToken ends an initial access token by its ID. It returns an
 // error that is storage.ErrNotFound if there is none.
 func (i *Issuer) RemoveRegistrationToken(ctx context.Context, id string) error {
-	return i.state.Storage.Update(ctx, func(tx storage.Tx) error {
+	err := i.state.Storage.Update(ctx, func(tx storage.Tx) error {
 		found := ""
 		err := i.eachRegistrationToken(tx, func(key string, token *RegistrationToken) {
 			if token.ID == id {
@@ -95,6 +114,10 @@ func (i *Issuer) RemoveRegistrationToken(ctx context.Context, id string) error {
 		}
 		return tx.Delete(kindRegistrationToken, found)
 	})
+	if err == nil {
+		i.trail.RecordOperation(ctx, audit.RegistrationTokenRemoved, slog.String("registration_token_id", id))
+	}
+	return err
 }
 
 func (i *Issuer) eachRegistrationToken(tx storage.Tx, visit func(key string, token *RegistrationToken)) error {

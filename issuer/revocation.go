@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -39,14 +40,22 @@ func (i *Issuer) revocation(w http.ResponseWriter, r *http.Request) error {
 	case facts.ClientID != client.ID:
 		// RFC 7009 §2.1: only the client that a token was issued to revokes it.
 		// That it exists is not said.
-		i.trail.Record(r, "revocation_refused", slog.String("client_id", client.ID), slog.String("owner", facts.ClientID))
+		i.trail.Record(r, audit.RevocationRefused, slog.String("client_id", client.ID), slog.String("owner", facts.ClientID), slog.String("token_id", facts.ID))
 		return nil
 	}
 	if err := i.realm.ledger.EndToken(r.Context(), facts); err != nil {
 		return err
 	}
-	i.trail.Record(r, "token_revoked", slog.String("client_id", client.ID), slog.String("subject", facts.Subject), slog.String("jti", facts.ID))
+	i.trail.Record(r, audit.TokenRevoked, tokenAttrs(facts)...)
 	return nil
+}
+
+// tokenAttrs says which token an event is about.
+func tokenAttrs(token *introspect.Token) []slog.Attr {
+	return []slog.Attr{
+		slog.String("client_id", token.ClientID), slog.String("subject", token.Subject),
+		slog.String("authorization_id", token.AuthorizationID), slog.String("token_id", token.ID),
+	}
 }
 
 // revokeRefreshToken ends the authorization that a refresh token belongs to, and
@@ -71,6 +80,6 @@ func (i *Issuer) revokeRefreshToken(r *http.Request, client *clients.Client, tok
 		return err
 	}
 	i.realm.ledger.Enforce(ended)
-	i.trail.Record(r, "refresh_token_revoked", slog.String("client_id", client.ID), slog.String("subject", a.Subject), slog.String("authorization_id", a.ID))
+	i.trail.Record(r, audit.RefreshTokenRevoked, slog.String("client_id", client.ID), slog.String("subject", a.Subject), slog.String("authorization_id", a.ID))
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
@@ -34,8 +35,9 @@ type State struct {
 	follower storage.Follower // nil where no other node can be
 	opened   time.Time
 
-	mu     sync.Mutex
-	realms map[string]*realm
+	mu         sync.Mutex
+	realms     map[string]*realm
+	encryption keys.Encryption // nil for none
 }
 
 // NewState returns the State of a storage, which it does not close.
@@ -56,6 +58,10 @@ func (s *State) Close() {
 
 // realm is the State of one issuer, by its URL.
 type realm struct {
+	url      string
+	watchers atomic.Pointer[watchers] // of the latest configuration
+	told     toldKeys
+
 	keys     *keys.Ring
 	ledger   *ledger.Ledger
 	verified *introspect.Cache
@@ -78,9 +84,11 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	s.mu.Lock()
 	r := s.realms[url]
 	if r == nil {
-		r = &realm{keys: keys.NewRing(s.Storage, url)}
+		r = &realm{url: url, told: toldKeys{since: time.Now()}, keys: keys.NewRing(s.Storage, url)}
+		r.keys.UseEncryption(s.encryption)
 		s.realms[url] = r
 	}
+	encryption := s.encryption
 	s.mu.Unlock()
 
 	r.loading.Lock()
@@ -95,18 +103,19 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	if r.ledger, err = ledger.Open(ctx, s.Storage, url, r.keys.MaxLifetime); err != nil {
 		return nil, err
 	}
-	if r.seal, err = seal.Open(ctx, s.Storage, url); err != nil {
+	if r.seal, err = seal.Open(ctx, s.Storage, url, encryption); err != nil {
 		return nil, err
 	}
 	r.users = users.New(s.Storage, url)
 	r.people = signin.NewPeople(s.Storage, url, r.users, r.ledger)
 	r.guesses = limit.New(signin.FreeGuesses, signin.GuessRefill)
 	r.requests = limit.New(freeRequests, requestRefill)
-	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}})
+	verifier, err := introspect.NewJWT(introspect.JWTConfig{Issuer: url, Keys: ringKeys{r.keys}, MaxLifetime: maxTokenLifetime})
 	if err != nil {
 		return nil, err
 	}
-	r.verified = introspect.NewCache(verifier, cachedTokens)
+	r.verified = introspect.NewCache(timed{verifier, r}, cachedTokens)
+	r.keys.NotifyWithdrawn(r.forgetVerified)
 	r.loaded = true
 	return r, nil
 }
@@ -141,6 +150,7 @@ func (s *State) upkeep(ctx context.Context) error {
 		r.devices.Prune(time.Now())
 		r.verified.Forget(r.ledger.Covers)
 		errs = append(errs, r.keys.Maintain(ctx))
+		r.tellKeys(ctx)
 	}
 	_, err := s.Storage.Sweep(ctx, time.Now())
 	return errors.Join(append(errs, err)...)

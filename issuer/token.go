@@ -2,12 +2,14 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -57,6 +59,8 @@ type approval struct {
 	// token that was exchanged, if it is ours.
 	actor  *introspect.Actor
 	parent string
+	// tokenID is the jti, once the token is minted.
+	tokenID string
 	// mayAct is who may act, if the token that was exchanged said so.
 	mayAct *introspect.Actor
 	// subjectIssuer is who vouched for the subject, if not this issuer.
@@ -87,30 +91,44 @@ type tokenResponse struct {
 	IDToken      string `json:"id_token,omitempty"` // OpenID Connect Core §3.1.3.3
 }
 
+// attempt is what is known of a token request, for those who watch: of a grant
+// type that there is not, and of a client that is not proven, nothing.
+type attempt struct {
+	grantType string
+	clientID  string
+}
+
 // serveToken is the token endpoint (RFC 6749 §3.2).
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
-	response, err := i.token(w, r)
+	var known attempt
+	response, err := i.token(w, r, &known)
 	if err != nil {
+		i.tokenRefused(r, known, err)
 		i.refusals.Write(w, r, err)
 		return
 	}
+	i.config.Observer.TokenIssued(r.Context(), known.grantType, known.clientID)
 	oauth.WriteJSON(w, http.StatusOK, response)
 }
 
 // token is the whole of a token request, whatever the grant.
-func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, error) {
+func (i *Issuer) token(w http.ResponseWriter, r *http.Request, known *attempt) (*tokenResponse, error) {
 	// 1. What is asked?
 	f, err := oauth.ReadForm(w, r)
 	if err != nil {
 		return nil, err
 	}
 	received := record.Now()
-	// 2. By whom?
 	grantType := unquoted(f.Get("grant_type"))
+	if oauth.IsGrantType(grantType) {
+		known.grantType = grantType
+	}
+	// 2. By whom?
 	client, presented, err := i.authenticateFor(grantType, r, f)
 	if err != nil {
 		return nil, err
 	}
+	known.clientID = client.ID
 	// 3. May this client ask so?
 	prove, err := grantFor(grantType, client)
 	if err != nil {
@@ -127,9 +145,41 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) (*tokenResponse, 
 	if err != nil {
 		return nil, err
 	}
-	i.trail.Record(r, "token_issued", slog.String("grant_type", grantType), slog.String("client_id", client.ID),
-		slog.String("subject", approved.subject), slog.String("scope", approved.scope.String()), slog.Any("audience", approved.audience))
+	i.trail.Record(r, audit.TokenIssued, issuedAttrs(grantType, client, approved)...)
 	return response, nil
+}
+
+// issuedAttrs says what was issued, to whom, and what it came from.
+func issuedAttrs(grantType string, client *clients.Client, approved *approval) []slog.Attr {
+	actor := ""
+	if approved.actor != nil {
+		actor = approved.actor.Subject
+	}
+	return []slog.Attr{
+		slog.String("grant_type", grantType), slog.String("client_id", client.ID), slog.String("subject", approved.subject),
+		slog.String("actor", actor), slog.String("scope", approved.scope.String()), slog.Any("resource", approved.audience),
+		slog.String("authorization_id", approved.authorizationID), slog.String("token_id", approved.tokenID),
+		slog.String("subject_issuer", approved.subjectIssuer), slog.String("parent_token_id", approved.parent),
+	}
+}
+
+// tokenRefused counts a refusal and writes it down. Failed authentication has its
+// own line already, a device that polls is no event, and what failed here is for
+// the log of failures.
+func (i *Issuer) tokenRefused(r *http.Request, known attempt, err error) {
+	e := oauth.AsError(err)
+	i.config.Observer.TokenRefused(r.Context(), known.grantType, known.clientID, e.Code)
+	switch {
+	case errors.Is(err, errBadCredentials), e.Code == oauth.AuthorizationPending, e.Code == oauth.SlowDown,
+		e.Status() >= http.StatusInternalServerError:
+		return
+	}
+	reason := e.Description
+	if cause := e.Unwrap(); cause != nil {
+		reason = cause.Error()
+	}
+	i.trail.Record(r, audit.TokenRefused, slog.String("grant_type", known.grantType), slog.String("client_id", known.clientID),
+		slog.String("error", string(e.Code)), slog.String("reason", audit.Loggable(reason)))
 }
 
 // mint makes the tokens that were approved.

@@ -17,7 +17,7 @@
 //	logout_test.go         OpenID Connect RP-Initiated Logout
 //	attack_test.go         forms of other sites, frames (RFC 9700 §4.16)
 //	upstream_test.go       sign-in at another instance of this issuer
-//	oidc_provider_test.go  sign-in at node-oidc-provider
+//	oidc_provider_test.go  sign-in at node-oidc-provider (oidcprovider)
 //	exchange_test.go       tokens of node-oidc-provider, exchanged (RFC 8693); no browser
 //	screens_test.go        every page on a phone and on a desktop, light and dark, in each language
 //

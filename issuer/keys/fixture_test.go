@@ -142,29 +142,38 @@ func (s *failingStorage) Update(ctx context.Context, fn func(storage.Tx) error) 
 	return s.Storage.Update(ctx, fn)
 }
 
-// meetingStorage holds every Update back until as many as were announced have
-// come: all of them have decided on what they had read before.
-type meetingStorage struct {
-	storage.Storage
+// meeting holds everybody back until as many as were announced have come.
+type meeting struct {
 	mu      sync.Mutex
 	missing int
 	met     chan struct{}
 }
 
-func (s *meetingStorage) announce(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.missing, s.met = n, make(chan struct{})
+func (m *meeting) announce(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.missing, m.met = n, make(chan struct{})
+}
+
+func (m *meeting) attend() {
+	m.mu.Lock()
+	m.missing--
+	if m.missing == 0 {
+		close(m.met)
+	}
+	met := m.met
+	m.mu.Unlock()
+	<-met
+}
+
+// meetingStorage holds every Update back until the others have come: all of them
+// have decided on what they had read before.
+type meetingStorage struct {
+	storage.Storage
+	*meeting
 }
 
 func (s *meetingStorage) Update(ctx context.Context, fn func(storage.Tx) error) error {
-	s.mu.Lock()
-	s.missing--
-	if s.missing == 0 {
-		close(s.met)
-	}
-	met := s.met
-	s.mu.Unlock()
-	<-met
+	s.attend()
 	return s.Storage.Update(ctx, fn)
 }

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -29,9 +30,13 @@ type record struct {
 	// not take a key away from tokens that are out already.
 	MaxLifetime time.Duration `json:"max_lifetime"`
 
-	// PrivateKey is PKCS #8, DER.
-	PrivateKey []byte `json:"private_key"`
+	// PrivateKey is PKCS #8, DER. EncryptedKey is that as an Encryption has
+	// returned it for the name of the record. There is one of them.
+	PrivateKey   []byte `json:"private_key,omitempty"`
+	EncryptedKey []byte `json:"encrypted_key,omitempty"`
 }
+
+func (r record) isEncrypted() bool { return len(r.EncryptedKey) > 0 }
 
 // recordKey puts the keys of one issuer under one prefix. An issuer's URL has
 // no space in it.
@@ -82,10 +87,49 @@ func newRecord(alg Algorithm, activeFrom time.Time, maxLifetime time.Duration) (
 	}, nil
 }
 
-// private decodes the key and holds it against the algorithm that the record
-// names.
-func (r record) private() (crypto.Signer, error) {
-	parsed, err := x509.ParsePKCS8PrivateKey(r.PrivateKey)
+// roundUp is the first whole second that is not before t: what must not happen
+// before t does not happen a fraction of a second before it.
+func roundUp(t time.Time) time.Time {
+	if second := t.UTC().Truncate(time.Second); !second.Before(t) {
+		return second
+	}
+	return t.UTC().Truncate(time.Second).Add(time.Second)
+}
+
+// encrypt replaces the key by an encrypted one; without an encryption it does
+// nothing.
+func (r *record) encrypt(ctx context.Context, encryption Encryption, issuer string) (err error) {
+	if encryption == nil {
+		return nil
+	}
+	if r.EncryptedKey, err = encryption.Encrypt(ctx, r.PrivateKey, RecordName(Kind, recordKey(issuer, r.ID))); err != nil {
+		return fmt.Errorf("encrypt a signing key: %w", err)
+	}
+	r.PrivateKey = nil
+	return nil
+}
+
+// private decodes the key, decrypted where it is encrypted, and holds it against
+// the algorithm that the record names.
+func (r record) private(ctx context.Context, encryption Encryption, issuer string) (crypto.Signer, error) {
+	der := r.PrivateKey
+	switch {
+	case r.isEncrypted() && len(der) > 0:
+		return nil, fmt.Errorf("%w: signing key %s is there twice", storage.ErrDamaged, r.ID)
+	case r.isEncrypted():
+		var err error
+		if der, _, err = decrypt(ctx, encryption, r.EncryptedKey, RecordName(Kind, recordKey(issuer, r.ID))); err != nil {
+			return nil, fmt.Errorf("signing key %s: %w", r.ID, err)
+		}
+	case encryption != nil && len(der) > 0:
+		return nil, fmt.Errorf("signing key %s: %w", r.ID, ErrPlaintext)
+	}
+	return r.parse(der)
+}
+
+// parse decodes the key, PKCS #8.
+func (r record) parse(der []byte) (crypto.Signer, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
 		// The cause could quote key material; the name is enough to act on.
 		return nil, fmt.Errorf("%w: signing key %s", storage.ErrDamaged, r.ID)
@@ -103,3 +147,5 @@ func (r record) private() (crypto.Signer, error) {
 	}
 	return signer, nil
 }
+
+func (r record) signsFrom() time.Time { return r.ActiveFrom }

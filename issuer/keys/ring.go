@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"encoding/base64"
@@ -26,9 +27,11 @@ type Ring struct {
 	storage storage.Storage
 	issuer  string
 
-	change  sync.Mutex // held by whoever changes the keys or the policy
-	policy  Policy
-	current atomic.Pointer[snapshot]
+	change     sync.Mutex // held by whoever changes the keys, the policy or the encryption
+	policy     Policy
+	encryption Encryption // nil for none
+	withdrawn  func()
+	current    atomic.Pointer[snapshot]
 }
 
 // snapshot is the ring between two changes.
@@ -44,6 +47,10 @@ type key struct {
 	private crypto.Signer
 	public  crypto.PublicKey
 	signer  jws.Signer
+
+	// kept: the record cannot be decrypted here any more, and the key is there
+	// only because it was when it could.
+	kept bool
 }
 
 // NewRing returns the ring of the issuer with that URL. It has no keys until
@@ -52,21 +59,31 @@ func NewRing(store storage.Storage, issuer string) *Ring {
 	return &Ring{storage: store, issuer: issuer}
 }
 
-// signingKey is the newest key whose time has come. Where the clock was set
-// back behind all of them it is the oldest, which verifiers know best.
+// UseEncryption makes the ring encrypt what it stores, and refuse what is stored
+// in plaintext; nil is the opposite. Call it before Open, and again when there is
+// another one. What is stored is made to fit it by Reencrypt.
+func (r *Ring) UseEncryption(encryption Encryption) {
+	r.change.Lock()
+	defer r.change.Unlock()
+	r.encryption = encryption
+}
+
+// NotifyWithdrawn has f called whenever a key is gone that was believed until
+// then, whoever removed it, before the call returns that made this ring know:
+// what was verified with the key must be forgotten. f must not call the Ring's
+// methods that change keys.
+func (r *Ring) NotifyWithdrawn(f func()) {
+	r.change.Lock()
+	defer r.change.Unlock()
+	r.withdrawn = f
+}
+
+// signingKey is the key that signs now; see signing.
 func (s *snapshot) signingKey(now time.Time) *key {
-	if s == nil {
+	if s == nil || len(s.keys) == 0 {
 		return nil
 	}
-	for _, k := range slices.Backward(s.keys) {
-		if !k.ActiveFrom.After(now) {
-			return k
-		}
-	}
-	if len(s.keys) > 0 {
-		return s.keys[0]
-	}
-	return nil
+	return s.keys[signing(s.keys, now)]
 }
 
 // Sign returns claims, which must be the JSON of a claims set, as a JWS in
@@ -145,16 +162,29 @@ func (r *Ring) JWKS() []byte {
 	return []byte(`{"keys":[]}`)
 }
 
+// Status is where a key stands in its life.
+type Status string
+
+// The life of a key, in its order.
+const (
+	Next     Status = "next"     // published, so that verifiers know it when it signs
+	Active   Status = "active"   // signs
+	Retiring Status = "retiring" // published until what it signed has expired
+)
+
 // Info describes a key to operators.
 type Info struct {
 	ID         string    `json:"kid"`
 	Algorithm  Algorithm `json:"alg"`
-	Status     string    `json:"status"` // published (not used yet), active, retiring
+	Status     Status    `json:"status"`
 	Created    time.Time `json:"created"`
 	ActiveFrom time.Time `json:"active_from"`
 
 	// GoneAt is when the key leaves the JWKS; zero while no successor is known.
 	GoneAt time.Time `json:"gone_at,omitzero"`
+
+	// Encrypted tells whether the private key is encrypted in the storage.
+	Encrypted bool `json:"encrypted"`
 }
 
 // List describes the keys, oldest first.
@@ -166,14 +196,14 @@ func (r *Ring) List() []Info {
 	active := s.signingKey(now)
 	infos := make([]Info, 0, len(s.keys))
 	for i, k := range s.keys {
-		info := Info{ID: k.ID, Algorithm: k.Algorithm, Created: k.Created, ActiveFrom: k.ActiveFrom, GoneAt: s.goneAt(i)}
+		info := Info{ID: k.ID, Algorithm: k.Algorithm, Created: k.Created, ActiveFrom: k.ActiveFrom, GoneAt: s.goneAt(i), Encrypted: k.isEncrypted()}
 		switch {
 		case k == active:
-			info.Status = "active"
+			info.Status = Active
 		case k.ActiveFrom.After(now):
-			info.Status = "published"
+			info.Status = Next
 		default:
-			info.Status = "retiring"
+			info.Status = Retiring
 		}
 		infos = append(infos, info)
 	}
@@ -188,19 +218,15 @@ func (s *snapshot) goneAt(i int) time.Time {
 	return s.keys[i+1].ActiveFrom.Add(s.keys[i].MaxLifetime + clockSkew)
 }
 
-// load makes records, sorted by activation, the ring's keys.
-func (r *Ring) load(records []record) error {
+// load makes records, sorted by activation, the ring's keys. It holds the change
+// lock, and no transaction.
+func (r *Ring) load(ctx context.Context, records []record) error {
 	next := &snapshot{byID: make(map[string]*key, len(records))}
 	for _, rec := range records {
-		private, err := rec.private()
+		k, err := r.loadKey(ctx, rec)
 		if err != nil {
 			return err
 		}
-		signer, err := rec.Algorithm.signer()
-		if err != nil {
-			return fmt.Errorf("key %s: %w", rec.ID, err)
-		}
-		k := &key{record: rec, private: private, public: private.Public(), signer: signer}
 		next.keys = append(next.keys, k)
 		next.byID[k.ID] = k
 	}
@@ -208,14 +234,64 @@ func (r *Ring) load(records []record) error {
 	if next.jwks, err = marshalJWKS(next.keys); err != nil {
 		return err
 	}
-	r.current.Store(next)
+	before := r.current.Swap(next)
+	if before == nil || r.withdrawn == nil {
+		return nil
+	}
+	if slices.ContainsFunc(before.keys, func(k *key) bool { return next.byID[k.ID] == nil }) {
+		r.withdrawn()
+	}
 	return nil
 }
 
+// loadKey makes a key of a record, or takes the one that the ring has already. A
+// kid is the thumbprint of its key: under the same name it is the same key, and
+// need not be decrypted again. Where it cannot be, because another node knows a
+// new key encryption key already, this one goes on with what it has.
+func (r *Ring) loadKey(ctx context.Context, rec record) (*key, error) {
+	known := r.known(rec)
+	if known != nil && !known.kept && bytes.Equal(known.EncryptedKey, rec.EncryptedKey) {
+		return known.as(rec, false), nil
+	}
+	private, err := rec.private(ctx, r.encryption, r.issuer)
+	if known != nil && errors.Is(err, ErrKeyEncryptionKey) {
+		return known.as(rec, true), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	signer, err := rec.Algorithm.signer()
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", rec.ID, err)
+	}
+	return &key{record: rec, private: private, public: private.Public(), signer: signer}, nil
+}
+
+// known is the key of an encrypted record, if the ring has it.
+func (r *Ring) known(rec record) *key {
+	before := r.current.Load()
+	if before == nil || !rec.isEncrypted() || len(rec.PrivateKey) > 0 {
+		return nil
+	}
+	if k := before.byID[rec.ID]; k != nil && k.Algorithm == rec.Algorithm {
+		return k
+	}
+	return nil
+}
+
+// as is the key with what its record says now.
+func (k *key) as(rec record, kept bool) *key {
+	now := *k
+	now.record, now.kept = rec, kept
+	return &now
+}
+
+// stored returns the issuer's records, sorted by activation.
 func (r *Ring) stored(ctx context.Context) (records []record, err error) {
 	err = r.storage.View(ctx, func(tx storage.Tx) error {
 		records, err = list(tx, r.issuer)
 		return err
 	})
+	sortByActivation(records)
 	return records, err
 }

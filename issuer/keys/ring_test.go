@@ -35,7 +35,7 @@ func TestRingBeforeOpen(t *testing.T) {
 func TestFirstStartMakesOneKey(t *testing.T) {
 	ring := openRing(t, openStorage(t, t.TempDir()), testPolicy())
 	infos := ring.List()
-	if len(infos) != 1 || infos[0].Status != "active" || infos[0].Algorithm != ES256 || !infos[0].GoneAt.IsZero() {
+	if len(infos) != 1 || infos[0].Status != Active || infos[0].Algorithm != ES256 || !infos[0].GoneAt.IsZero() {
 		t.Fatalf("keys after the first start: %+v", infos)
 	}
 	if ids := published(t, ring); !slices.Equal(ids, []string{infos[0].ID}) || signsWith(t, ring) != infos[0].ID {

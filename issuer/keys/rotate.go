@@ -55,31 +55,19 @@ func (r *Ring) Maintain(ctx context.Context) error {
 	return r.maintain(ctx)
 }
 
-// Reload reads the keys anew, because another node has changed them. withdrawn
-// tells that a key is gone which this node has believed until now: what was
-// verified with it must be forgotten.
-func (r *Ring) Reload(ctx context.Context) (withdrawn bool, err error) {
+// Reload reads the keys anew, because another node has changed them; see
+// NotifyWithdrawn.
+func (r *Ring) Reload(ctx context.Context) error {
 	r.change.Lock()
 	defer r.change.Unlock()
-	before := r.current.Load()
 	records, err := r.stored(ctx)
 	if err != nil {
-		return false, fmt.Errorf("load the signing keys of %s: %w", r.issuer, err)
+		return fmt.Errorf("load the signing keys of %s: %w", r.issuer, err)
 	}
 	if len(records) == 0 {
-		return false, nil // the ring makes its first key itself
+		return nil // the ring makes its first key itself
 	}
-	sortByActivation(records)
-	if err := r.load(records); err != nil {
-		return false, err
-	}
-	after := r.current.Load()
-	for id := range before.byID {
-		if after.byID[id] == nil {
-			withdrawn = true
-		}
-	}
-	return withdrawn, nil
+	return r.load(ctx, records)
 }
 
 // Rotate makes a new key. It signs after the policy's PublishAhead, or within a
@@ -89,22 +77,17 @@ func (r *Ring) Reload(ctx context.Context) (withdrawn bool, err error) {
 func (r *Ring) Rotate(ctx context.Context, immediately bool) error {
 	r.change.Lock()
 	defer r.change.Unlock()
-	return r.update(ctx, func(now time.Time, keys []record) ([]record, error) {
+	return r.update(ctx, func(now time.Time, keys []record, spare record) ([]record, error) {
 		last := len(keys) - 1
 		waiting := last >= 0 && keys[last].ActiveFrom.After(now)
-		if waiting && !immediately {
+		switch {
+		case immediately:
+			return atOnce(now, keys, spare), nil
+		case waiting:
 			return keys, nil
 		}
-		activeFrom := now.Add(r.policy.PublishAhead)
-		if immediately {
-			activeFrom = nextSecond(now, keys)
-		}
-		if waiting {
-			keys[last].ActiveFrom = activeFrom
-			return keys, nil
-		}
-		next, err := newRecord(r.policy.Algorithm, activeFrom, r.policy.MaxLifetime)
-		return append(keys, next), err
+		spare.ActiveFrom = roundUp(now.Add(r.policy.PublishAhead))
+		return append(keys, spare), nil
 	})
 }
 
@@ -124,29 +107,24 @@ func (r *Ring) maintain(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the signing keys of %s: %w", r.issuer, err)
 	}
-	sortByActivation(records)
-	if after, err := r.due(time.Now(), records); err != nil {
-		return err
-	} else if slices.EqualFunc(records, after, same) {
-		return r.load(records)
+	if after, _ := r.due(time.Now(), records, record{}); slices.EqualFunc(records, after, same) {
+		return r.load(ctx, records)
 	}
 	return r.update(ctx, r.due)
 }
 
-// due returns the keys as the policy wants them at now.
-func (r *Ring) due(now time.Time, keys []record) ([]record, error) {
+// due returns the keys as the policy wants them at now. spare is a new key, in
+// case that one is wanted. There is no error.
+func (r *Ring) due(now time.Time, keys []record, spare record) ([]record, error) {
 	keys = slices.Clone(keys)
 	if len(keys) == 0 {
-		first, err := newRecord(r.policy.Algorithm, now, r.policy.MaxLifetime)
-		return []record{first}, err
+		spare.ActiveFrom = now.UTC().Truncate(time.Second)
+		return []record{spare}, nil
 	}
 	last := &keys[len(keys)-1]
 	if last.Algorithm != r.policy.Algorithm || !now.Before(last.ActiveFrom.Add(r.policy.RotateEvery-r.policy.PublishAhead)) {
-		next, err := newRecord(r.policy.Algorithm, now.Add(r.policy.PublishAhead), r.policy.MaxLifetime)
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, next)
+		spare.ActiveFrom = roundUp(now.Add(r.policy.PublishAhead))
+		keys = append(keys, spare)
 	}
 	for i := range keys {
 		superseded := i+1 < len(keys) && !keys[i+1].ActiveFrom.After(now)
@@ -165,16 +143,25 @@ func (r *Ring) due(now time.Time, keys []record) ([]record, error) {
 }
 
 // update applies change to the stored keys in one transaction, so that two
-// nodes that rotate at once make one key, and loads the result.
-func (r *Ring) update(ctx context.Context, change func(time.Time, []record) ([]record, error)) error {
+// nodes that rotate at once make one key, and loads the result. The spare key is
+// made and encrypted before, because a transaction waits for nothing and may run
+// more than once.
+func (r *Ring) update(ctx context.Context, change func(now time.Time, keys []record, spare record) ([]record, error)) error {
+	spare, err := r.spare(ctx)
+	if err != nil {
+		return err
+	}
 	var after []record
-	err := r.storage.Update(ctx, func(tx storage.Tx) error {
+	err = r.storage.Update(ctx, func(tx storage.Tx) error {
 		before, err := list(tx, r.issuer)
 		if err != nil {
 			return err
 		}
+		if err := r.mayChange(before); err != nil {
+			return err
+		}
 		sortByActivation(before)
-		if after, err = change(time.Now(), slices.Clone(before)); err != nil {
+		if after, err = change(time.Now(), slices.Clone(before), spare); err != nil {
 			return err
 		}
 		sortByActivation(after)
@@ -183,7 +170,38 @@ func (r *Ring) update(ctx context.Context, change func(time.Time, []record) ([]r
 	if err != nil {
 		return fmt.Errorf("change the signing keys of %s: %w", r.issuer, err)
 	}
-	return r.load(after)
+	return r.load(ctx, after)
+}
+
+// spare makes a key that may come into use.
+func (r *Ring) spare(ctx context.Context) (record, error) {
+	spare, err := newRecord(r.policy.Algorithm, time.Now(), r.policy.MaxLifetime)
+	if err != nil {
+		return record{}, err
+	}
+	return spare, spare.encrypt(ctx, r.encryption, r.issuer)
+}
+
+// mayChange refuses to write beside keys that cannot be read here, or are stored
+// in another way than those that are made here: the other nodes could not read
+// those.
+func (r *Ring) mayChange(stored []record) error {
+	current := r.current.Load()
+	for _, rec := range stored {
+		switch {
+		case rec.isEncrypted() && r.encryption == nil:
+			return fmt.Errorf("signing key %s: %w", rec.ID, ErrKeyEncryptionKey)
+		case !rec.isEncrypted() && r.encryption != nil:
+			return fmt.Errorf("signing key %s: %w", rec.ID, ErrPlaintext)
+		}
+		if current == nil {
+			continue
+		}
+		if known := current.byID[rec.ID]; known != nil && known.kept {
+			return fmt.Errorf("signing key %s: %w", rec.ID, ErrKeyEncryptionKey)
+		}
+	}
+	return nil
 }
 
 func replace(tx storage.Tx, issuer string, before, after []record) error {
@@ -218,4 +236,16 @@ func sortByActivation(keys []record) {
 		}
 		return cmp.Compare(a.ID, b.ID)
 	})
+}
+
+// signing is the index of the key that signs: the newest whose time has come.
+// Where the clock was set back behind all of them it is the oldest, which
+// verifiers know best. There is one key at least, and they are sorted.
+func signing[K interface{ signsFrom() time.Time }](keys []K, now time.Time) int {
+	for i, k := range slices.Backward(keys) {
+		if !k.signsFrom().After(now) {
+			return i
+		}
+	}
+	return 0
 }

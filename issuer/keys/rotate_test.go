@@ -32,7 +32,7 @@ func TestRotationByAge(t *testing.T) {
 			t.Fatalf("when the next key is due: %v", ids)
 		}
 		second := ids[1]
-		if got := ring.List(); got[0].Status != "active" || got[1].Status != "published" {
+		if got := ring.List(); got[0].Status != Active || got[1].Status != Next {
 			t.Errorf("statuses %+v", got)
 		}
 
@@ -45,7 +45,7 @@ func TestRotationByAge(t *testing.T) {
 			t.Error("the next key does not sign from ActiveFrom on")
 		}
 		gone := start.Add(policy.RotateEvery + policy.MaxLifetime + clockSkew)
-		if got := ring.List(); got[0].Status != "retiring" || got[1].Status != "active" || !got[0].GoneAt.Equal(gone) {
+		if got := ring.List(); got[0].Status != Retiring || got[1].Status != Active || !got[0].GoneAt.Equal(gone) {
 			t.Errorf("statuses %+v; want the first gone at %s", got, gone)
 		}
 
@@ -234,7 +234,7 @@ func TestClockSetBack(t *testing.T) {
 // Two nodes that find a key due at the same moment make one, because the
 // decision is made again inside the transaction.
 func TestNodesRotateAtOnce(t *testing.T) {
-	store := &meetingStorage{Storage: openStorage(t, t.TempDir())}
+	store := &meetingStorage{openStorage(t, t.TempDir()), new(meeting)}
 	nodes := []*Ring{NewRing(store, testIssuer), NewRing(store, testIssuer)}
 	atOnce := func(do func(*Ring) error) {
 		t.Helper()

@@ -163,6 +163,37 @@ func (l *Ledger) All(ctx context.Context, subject string) ([]*Authorization, err
 	return all, err
 }
 
+// Part returns a part of the authorizations in force, of one person or, with an
+// empty subject, of all, by id, and the After of the next one; it is empty where
+// nothing is left.
+func (l *Ledger) Part(ctx context.Context, subject string, part record.Part) (found []*Authorization, next string, err error) {
+	kind, prefix := kindAuthorization, authorizationKey(l.issuer, "")
+	if subject != "" {
+		kind, prefix = kindAuthorizedBy, authorizedByKey(l.issuer, subject, "")
+	}
+	err = l.store.View(ctx, func(tx storage.Tx) (err error) {
+		var ids []string
+		found = found[:0]
+		next, err = record.List(tx, kind, prefix, part, func(id string, _ []byte) error {
+			ids = append(ids, id)
+			return nil
+		})
+		for _, id := range ids {
+			switch a, err := l.Get(tx, id); {
+			case err == nil:
+				found = append(found, a)
+			case !errors.Is(err, storage.ErrNotFound):
+				return err
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return found, next, nil
+}
+
 // EndByID ends an authorization and all its tokens. It returns an error that is
 // storage.ErrNotFound if there is none with that id.
 func (l *Ledger) EndByID(ctx context.Context, id string) error {

@@ -1,15 +1,16 @@
 // Package seal protects what the issuer gives out and gets back without keeping
 // it: unfinished business in forms and addresses, device codes, the tokens of
 // forms.
+//
+//	seal.go    what is protected, and how
+//	secret.go  the secret behind it, as it is stored
 package seal
 
 import (
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -19,11 +20,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
-
-// kindSecret is the storage kind of the issuer's own symmetric secret.
-const kindSecret = "secret"
 
 // Sealer protects what the issuer gives to a browser and gets back: nothing an
 // anonymous visitor does is a write, so what is known of an unfinished sign-in
@@ -32,30 +29,6 @@ type Sealer struct {
 	box       cipher.AEAD
 	csrf      []byte
 	successor []byte
-}
-
-// Open loads the issuer's secret, making it the first time.
-func Open(ctx context.Context, store storage.Storage, issuer string) (*Sealer, error) {
-	var secret []byte
-	load := func(tx storage.Tx) (err error) {
-		secret, err = tx.Get(kindSecret, issuer)
-		return err
-	}
-	err := store.View(ctx, load)
-	if errors.Is(err, storage.ErrNotFound) {
-		err = store.Update(ctx, func(tx storage.Tx) error {
-			if err := load(tx); !errors.Is(err, storage.ErrNotFound) {
-				return err
-			}
-			secret = make([]byte, 32)
-			_, _ = rand.Read(secret)
-			return tx.Put(kindSecret, issuer, secret, time.Time{})
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load the secret of %s: %w", issuer, err)
-	}
-	return newSealer(secret)
 }
 
 func newSealer(secret []byte) (*Sealer, error) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -58,6 +59,7 @@ func accountNotice(done string) pages.AccountNotice {
 // changeAccount does what a button of the page asks for.
 func (h *Handler) changeAccount(w http.ResponseWriter, r *http.Request, s *Session, f oauth.Form) error {
 	var notice pages.AccountNotice
+	clientID := ""
 	switch f.Get(pages.FieldAction) {
 	case pages.ActionLogout:
 		if err := h.people.endSession(r.Context(), s.Subject, s.Key); err != nil {
@@ -79,14 +81,15 @@ func (h *Handler) changeAccount(w http.ResponseWriter, r *http.Request, s *Sessi
 			return err
 		}
 	case pages.ActionDisconnect:
-		notice = pages.NoticeDisconnected
+		notice, clientID = pages.NoticeDisconnected, audit.Loggable(f.Get(pages.FieldConnection))
 		if err := h.people.Disconnect(r.Context(), s.Subject, f.Get(pages.FieldConnection)); err != nil {
 			return err
 		}
 	default:
 		return oauth.Refuse(oauth.InvalidRequest, "the form asks for nothing")
 	}
-	h.config.Trail.Record(r, "account_changed", slog.String("subject", s.Subject), slog.String("change", string(notice)))
+	h.config.Trail.Record(r, audit.AccountChanged, slog.String("subject", s.Subject), slog.String("change", string(notice)),
+		slog.String("client_id", clientID))
 	Redirect(w, h.path("/account")+"?done="+string(notice))
 	return nil
 }
@@ -111,7 +114,7 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, s *Sess
 	if _, _, err := h.SignIn(w, r, user, []string{amrPassword}, ACRPassword); err != nil {
 		return err
 	}
-	h.config.Trail.Record(r, "password_changed", slog.String("subject", s.Subject))
+	h.config.Trail.Record(r, audit.PasswordChanged, slog.String("subject", s.Subject))
 	Redirect(w, h.path("/account")+"?done="+string(pages.NoticePasswordChanged))
 	return nil
 }

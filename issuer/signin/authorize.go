@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -104,8 +105,8 @@ func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transactio
 	if err != nil {
 		return err
 	}
-	h.config.Trail.Record(r, "code_issued", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
-		slog.String("scope", q.scope.String()), slog.String("authorization_id", given.Authorization.ID))
+	h.config.Trail.Record(r, audit.CodeIssued, slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
+		slog.String("scope", q.scope.String()), slog.Any("resource", q.audience), slog.String("authorization_id", given.Authorization.ID))
 	return h.answer(w, r, q, url.Values{"code": {code}})
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
@@ -209,14 +210,15 @@ func (h *Handler) decide(w http.ResponseWriter, r *http.Request, t *transaction,
 		if t.Shown != q.digest() {
 			return h.showConsent(w, r, t, q, s) // it is another question now
 		}
-		h.config.Trail.Record(r, "consent_given", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject), slog.String("scope", q.scope.String()))
+		h.config.Trail.Record(r, audit.ConsentGiven, slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
+			slog.String("scope", q.scope.String()), slog.Any("resource", q.audience))
 		return h.giveCode(w, r, t, q, s, true)
 	case pages.ActionDeny:
 		err := h.people.store.Update(r.Context(), func(tx storage.Tx) error { return h.spend(tx, t) })
 		if err != nil {
 			return err
 		}
-		h.config.Trail.Record(r, "consent_denied", slog.String("client_id", q.client.ID), slog.String("subject", s.Subject))
+		h.config.Trail.Record(r, audit.ConsentDenied, slog.String("client_id", q.client.ID), slog.String("subject", s.Subject))
 		return h.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.AccessDenied, "the person did not agree")})
 	case pages.ActionSwitchUser:
 		if err := h.people.endSession(r.Context(), s.Subject, s.Key); err != nil {

@@ -75,7 +75,7 @@ func (h *Handler) enterDevice(w http.ResponseWriter, r *http.Request, f oauth.Fo
 		_, ok = h.config.Devices.Find(code)
 	}
 	if !ok {
-		h.config.Trail.Record(r, "user_code_unknown")
+		h.config.Trail.Record(r, audit.UserCodeUnknown)
 		return h.showDevice(w, r, http.StatusBadRequest, pages.Device{UserCode: audit.Loggable(typed), Error: pages.DeviceUnknown})
 	}
 	h.config.Guesses.GiveBack(h.config.ClientIP(r)) // it was no guess
@@ -194,11 +194,12 @@ func (h *Handler) recordDecision(r *http.Request, q device.Request, client *clie
 	if err != nil {
 		return err
 	}
-	event := "device_denied"
+	event := audit.DeviceDenied
 	if approved {
-		event = "device_approved"
+		event = audit.DeviceApproved
 	}
-	h.config.Trail.Record(r, event, slog.String("client_id", client.ID), slog.String("subject", s.Subject), slog.String("scope", q.Scope.String()))
+	h.config.Trail.Record(r, event, slog.String("client_id", client.ID), slog.String("subject", s.Subject), slog.String("scope", q.Scope.String()),
+		slog.Any("resource", q.Audience), slog.String("authorization_id", decision.Authorization.ID))
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
@@ -155,7 +156,7 @@ func (h *Handler) confirmLogout(w http.ResponseWriter, r *http.Request, s *Sessi
 // signedOut removes the cookie of a session that has ended.
 func (h *Handler) signedOut(w http.ResponseWriter, r *http.Request, s *Session) {
 	h.setCookie(w, "session", "")
-	h.config.Trail.Record(r, "logout", slog.String("subject", s.Subject))
+	h.config.Trail.Record(r, audit.Logout, slog.String("subject", s.Subject))
 }
 
 // afterLogout sends the browser back, or says that it is done.

@@ -49,9 +49,12 @@ type Config struct {
 
 	Sealer   *seal.Sealer
 	Pages    *pages.Pages
-	Trail    audit.Trail
+	Trail    *audit.Trail
 	Logger   *slog.Logger
 	ClientIP func(*http.Request) string
+
+	// LoginFailed is called for every sign-in that failed, with a reason of few.
+	LoginFailed func(reason string)
 }
 
 // Handler serves the pages on which people sign in, agree to what clients ask for,

@@ -105,11 +105,11 @@ func (h *Handler) loginLocal(w http.ResponseWriter, r *http.Request, t *transact
 	var throttled *users.ThrottledError
 	switch {
 	case errors.As(err, &throttled):
-		h.auditLogin(r, username, "throttled")
+		h.loginFailed(r, "throttled", username, "throttled")
 		w.Header().Set("Retry-After", oauth.RetryAfter(throttled.Wait))
 		return h.showLogin(w, r, http.StatusTooManyRequests, t, loginProblem{pages.LoginThrottled, throttled.Wait, audit.Loggable(username)})
 	case errors.Is(err, users.ErrWrongPassword):
-		h.auditLogin(r, username, "wrong name or password")
+		h.loginFailed(r, "password", username, "wrong name or password")
 		return h.showLogin(w, r, http.StatusUnauthorized, t, loginProblem{problem: pages.LoginCredentials, username: audit.Loggable(username)})
 	case errors.Is(err, users.ErrTooBusy):
 		return oauth.Refuse(oauth.TemporarilyUnavailable, "too many people are signing in; try again later").Because(err)
@@ -148,7 +148,7 @@ func (h *Handler) signedIn(w http.ResponseWriter, r *http.Request, t *transactio
 	if err != nil {
 		return err
 	}
-	h.config.Trail.Record(r, "login", slog.String("subject", user.ID), slog.Any("amr", amr))
+	h.config.Trail.Record(r, audit.Login, slog.String("subject", user.ID), slog.Any("amr", amr))
 	t.Browser = browser
 	Redirect(w, h.continuation(t))
 	return nil
@@ -167,12 +167,13 @@ func (h *Handler) continuation(t *transaction) string {
 	return h.path("/account")
 }
 
-// auditLogin notes a failed sign-in. The name is noted only if somebody has it:
-// people type their password there, too.
-func (h *Handler) auditLogin(r *http.Request, username, reason string) {
+// loginFailed notes a failed sign-in, of one of few kinds. The name is noted only
+// if somebody has it: people type their password there, too.
+func (h *Handler) loginFailed(r *http.Request, kind, username, reason string) {
+	h.config.LoginFailed(kind)
 	attrs := []slog.Attr{slog.String("reason", reason)}
 	if user, err := h.people.users.Find(r.Context(), username); err == nil {
 		attrs = append(attrs, slog.String("username", user.Username), slog.String("subject", user.ID))
 	}
-	h.config.Trail.Record(r, "login_failed", attrs...)
+	h.config.Trail.Record(r, audit.LoginFailed, attrs...)
 }

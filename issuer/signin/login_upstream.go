@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
@@ -106,7 +107,7 @@ func (h *Handler) finishUpstream(w http.ResponseWriter, r *http.Request, provide
 // upstreamProblem tells the person that the provider could not sign them in: the
 // sign-in page again, with another way to choose.
 func (h *Handler) upstreamProblem(w http.ResponseWriter, r *http.Request, t *transaction, err error) error {
-	h.auditLogin(r, "", err.Error())
+	h.loginFailed(r, "upstream", "", audit.Loggable(err.Error()))
 	status := http.StatusBadRequest
 	if errors.Is(err, upstream.ErrUnavailable) {
 		status = http.StatusServiceUnavailable

@@ -53,6 +53,25 @@ func (p *People) ChangePassword(ctx context.Context, proven *users.User, passwor
 	})
 }
 
+// SetDisabled takes every right from a person, or gives them back, and returns the
+// person as they are then. With the rights, every session of theirs ends, and
+// everything they granted; what they agreed to is remembered.
+func (p *People) SetDisabled(ctx context.Context, subject string, disabled bool) (*users.User, error) {
+	var ended []ledger.Revocation
+	user, err := p.users.SetDisabled(ctx, subject, disabled, func(tx storage.Tx) (err error) {
+		ended = nil
+		if disabled {
+			ended, err = p.endEverything(tx, subject)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.ledger.Enforce(ended...)
+	return user, nil
+}
+
 // newPassword lets set write a password, and ends everything in its transaction.
 func (p *People) newPassword(subject string, set func(also func(storage.Tx) error) error) error {
 	var ended []ledger.Revocation

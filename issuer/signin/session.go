@@ -199,11 +199,21 @@ func (p *People) sessionsOf(ctx context.Context, subject string) ([]*Session, er
 }
 
 // CheckGrantor refuses what was granted by a person who is no longer there, or has
-// taken all access back by setting a new password, and what was granted to an
-// earlier client of the same id. Every grant that a person stands behind asks it.
+// taken all access back by setting a new password, and what was granted to a
+// client that is another one by now, or was disabled since. Every grant that a
+// person stands behind asks it.
 func (p *People) CheckGrantor(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
 	if a.Created.Before(client.Created) {
 		return oauth.Refuse(oauth.InvalidGrant, "this was granted to an earlier client of the same id")
+	}
+	if !client.LastDisabled.IsZero() && !a.Created.After(client.LastDisabled) {
+		return oauth.Refuse(oauth.InvalidGrant, "this was granted before the client was disabled, which has ended it")
+	}
+	switch inForce, err := client.IsInForce(tx, p.issuer); {
+	case err != nil:
+		return err
+	case !inForce:
+		return oauth.Refuse(oauth.InvalidGrant, "the client was removed or disabled meanwhile")
 	}
 	user, err := users.Get(tx, p.issuer, a.Subject)
 	switch {

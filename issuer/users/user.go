@@ -83,8 +83,8 @@ type Address struct {
 	Country       string `json:"country,omitempty"`
 }
 
-// record is a User as it is stored: with what a User's JSON leaves out.
-type record struct {
+// stored is the record of a User: with what a User's JSON leaves out.
+type stored struct {
 	*User
 	Password string `json:"password,omitempty"`
 }
@@ -115,7 +115,7 @@ func Get(tx storage.Tx, issuer, id string) (*User, error) {
 }
 
 func decode(value []byte) (*User, error) {
-	r := record{User: new(User)}
+	r := stored{User: new(User)}
 	if err := json.Unmarshal(value, &r); err != nil || r.User == nil || r.User.ID == "" {
 		// The cause could quote the record, with the hash in it.
 		return nil, fmt.Errorf("%w: a user's record", storage.ErrDamaged)
@@ -125,7 +125,7 @@ func decode(value []byte) (*User, error) {
 }
 
 func put(tx storage.Tx, issuer string, user *User) error {
-	value, err := json.Marshal(record{user, user.Password})
+	value, err := json.Marshal(stored{user, user.Password})
 	if err != nil {
 		return fmt.Errorf("user %q: %w", user.ID, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
 
@@ -143,6 +144,45 @@ func (u *Users) List(ctx context.Context) ([]*User, error) {
 		return nil, err
 	}
 	return all, nil
+}
+
+// Part returns a part of those whom List returns, and the After of the next one; it
+// is empty where nothing is left.
+func (u *Users) Part(ctx context.Context, part record.Part) (found []*User, next string, err error) {
+	err = u.storage.View(ctx, func(tx storage.Tx) (err error) {
+		found = found[:0]
+		next, err = record.List(tx, kindUser, key(u.issuer, ""), part, func(_ string, value []byte) error {
+			user, err := decode(value)
+			found = append(found, user)
+			return err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return found, next, nil
+}
+
+// SetDisabled takes every right from the person, or gives them back, and returns
+// the person as they are then. What has to go with the rights goes in also, in the
+// same transaction; it may be nil. The error is storage.ErrNotFound, also's, or
+// another of the storage's; then nothing was changed.
+func (u *Users) SetDisabled(ctx context.Context, id string, disabled bool, also func(storage.Tx) error) (user *User, err error) {
+	err = u.storage.Update(ctx, func(tx storage.Tx) error {
+		if user, err = Get(tx, u.issuer, id); err != nil {
+			return err
+		}
+		user.Disabled, user.Updated = disabled, now()
+		if err := put(tx, u.issuer, user); err != nil {
+			return err
+		}
+		return run(also, tx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return user, nil
 }
 
 // Remove forgets the person; the username is free from then on, the subject is

@@ -184,3 +184,6 @@ func (s *Storage) finish(b *bbolt.Tx, changed bool, err error) error {
 	}
 	return s.db.commit(b)
 }
+
+// Waiting is how many writes wait for their turn, at most Options.QueueLength.
+func (s *Storage) Waiting() int { return len(s.queue) }

@@ -126,3 +126,9 @@ func (s *Storage) Close() error {
 	s.pool.Close()
 	return nil
 }
+
+// Waiting is how many transactions wait for a connection, at most
+// Config.QueueLength.
+func (s *Storage) Waiting() int {
+	return int(max(0, s.queued.Load()-int64(s.config.Connections)))
+}

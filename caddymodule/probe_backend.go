@@ -1,0 +1,165 @@
+package caddymodule
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// markerField is the header field in which every request of a probe has a name of
+// its own, by which it is known when it arrives.
+const markerField = "Probe-Request"
+
+// probeBackend plays the API behind the gate and remembers what reaches it, byte
+// for byte: what must not arrive is to be looked for where no parser has tidied
+// up.
+type probeBackend struct {
+	listener net.Listener
+
+	mu      sync.Mutex
+	arrived map[string][]*arrival // by marker
+	conns   map[net.Conn]bool     // nil when closed
+}
+
+// arrival is a request that reached the backend.
+type arrival struct {
+	*http.Request
+	raw string // head, body and trailers
+}
+
+// listenAsBackend opens the backend. It ends with Close.
+func listenAsBackend(address string) (*probeBackend, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--backend: %w", err)
+	}
+	b := &probeBackend{listener: listener, arrived: make(map[string][]*arrival), conns: make(map[net.Conn]bool)}
+	go b.accept()
+	return b, nil
+}
+
+// Close ends the backend, with the connections that a proxy keeps to it.
+func (b *probeBackend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for conn := range b.conns {
+		conn.Close()
+	}
+	b.conns = nil
+	return b.listener.Close()
+}
+
+// keep notes a connection; it returns false when the backend is closed.
+func (b *probeBackend) keep(conn net.Conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conns == nil {
+		return false
+	}
+	b.conns[conn] = true
+	return true
+}
+
+func (b *probeBackend) drop(conn net.Conn) {
+	conn.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.conns, conn)
+}
+
+func (b *probeBackend) address() string { return b.listener.Addr().String() }
+
+func (b *probeBackend) accept() {
+	for {
+		conn, err := b.listener.Accept()
+		if err != nil {
+			return
+		}
+		go b.serve(conn)
+	}
+}
+
+// serve answers everything with 200. A proxy does not pipeline, so what has been
+// read when a request ends is that request.
+func (b *probeBackend) serve(conn net.Conn) {
+	defer b.drop(conn)
+	if !b.keep(conn) {
+		return
+	}
+	var read bytes.Buffer
+	reader := bufio.NewReader(io.TeeReader(conn, &read))
+	for {
+		request, err := http.ReadRequest(reader)
+		if err != nil {
+			return
+		}
+		marker := request.Header.Get(markerField)
+		// It is known from its head on: that alone must not arrive.
+		known := b.remember(marker, &arrival{Request: request, raw: read.String()})
+		if request.Header.Get("Expect") != "" {
+			fmt.Fprint(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+		}
+		_, err = io.Copy(io.Discard, request.Body)
+		b.complete(known, read.String())
+		if err != nil {
+			return
+		}
+		read.Reset()
+		body := "the backend of caddy oauth probe\n"
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body))
+		if request.Method != http.MethodHead {
+			fmt.Fprint(conn, body)
+		}
+		if request.Close {
+			return
+		}
+	}
+}
+
+func (b *probeBackend) remember(marker string, a *arrival) *arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.arrived[marker] = append(b.arrived[marker], a)
+	return a
+}
+
+func (b *probeBackend) complete(a *arrival, raw string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.raw = raw
+}
+
+// with returns the requests that arrived with a marker.
+func (b *probeBackend) with(marker string) []*arrival {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []*arrival
+	for _, a := range b.arrived[marker] {
+		all = append(all, &arrival{a.Request, a.raw})
+	}
+	return all
+}
+
+// head are the lines of the request's head, without the first.
+func (a *arrival) head() []string {
+	head, _, _ := strings.Cut(a.raw, "\r\n\r\n")
+	_, fields, _ := strings.Cut(head, "\r\n")
+	return strings.Split(fields, "\r\n")
+}
+
+// arrivals are the requests that came of a shot, or nil where nobody can tell.
+func (p *probe) arrivals(r *shotResult) []*arrival {
+	if p.backend == nil {
+		return nil
+	}
+	all := p.backend.with(r.marker)
+	if r.inner != "" {
+		all = append(all, p.backend.with(r.inner)...)
+	}
+	return all
+}

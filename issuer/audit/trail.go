@@ -1,0 +1,115 @@
+package audit
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Message is the message of every line; the event tells them apart.
+const Message = "audit"
+
+// Trail is where an issuer's security events are written down. Make it with
+// NewTrail; its methods may be called by many goroutines.
+type Trail struct {
+	logger    *slog.Logger
+	issuer    string
+	clientIP  func(*http.Request) string
+	requestID func(*http.Request) string
+	budgets   map[Event]*Budget // of the events that anybody can cause
+}
+
+// Lines about events that anybody can cause: for each such event so many at once,
+// and then so many a second. What is left out is counted in the next line.
+const (
+	linesAtOnce    = 100
+	linesPerSecond = 20
+)
+
+// NewTrail returns the trail of the issuer with that URL, which writes to logger
+// at level info. clientIP returns the address that sent a request, and requestID
+// what the web server's own log calls the request, or "".
+func NewTrail(logger *slog.Logger, issuer string, clientIP, requestID func(*http.Request) string) *Trail {
+	t := &Trail{logger: logger, issuer: issuer, clientIP: clientIP, requestID: requestID, budgets: make(map[Event]*Budget)}
+	for _, kind := range Events() {
+		if kind.Anybody {
+			t.budgets[kind.Event] = NewBudget(linesAtOnce, linesPerSecond)
+		}
+	}
+	return t
+}
+
+// Record writes the line about an event that a request to the issuer caused.
+// Attributes whose value is empty are left out. Values that come from the request
+// and were not found to be known ones pass through Loggable first.
+func (t *Trail) Record(r *http.Request, event Event, attrs ...slog.Attr) {
+	t.write(r.Context(), event, t.clientIP(r), t.requestID(r), attrs)
+}
+
+// RecordOperation writes the line about an event that no request to the issuer
+// caused: an operator did (see ByOperator), or time.
+func (t *Trail) RecordOperation(ctx context.Context, event Event, attrs ...slog.Attr) {
+	by := operatorOf(ctx)
+	if by.Via != "" {
+		attrs = append(attrs, slog.String("via", by.Via))
+	}
+	t.write(ctx, event, by.RemoteIP, by.RequestID, attrs)
+}
+
+func (t *Trail) write(ctx context.Context, event Event, remoteIP, requestID string, attrs []slog.Attr) {
+	if !t.logger.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	unlogged := 0
+	if budget := t.budgets[event]; budget != nil {
+		var may bool
+		if unlogged, may = budget.Take(time.Now()); !may {
+			return
+		}
+	}
+	line := make([]slog.Attr, 0, len(attrs)+5)
+	line = append(line, slog.String("event", string(event)))
+	for _, attr := range append([]slog.Attr{slog.String("issuer", t.issuer)}, attrs...) {
+		if !isEmpty(attr.Value) {
+			line = append(line, attr)
+		}
+	}
+	if requestID != "" {
+		line = append(line, slog.String("request_id", requestID))
+	}
+	if remoteIP != "" {
+		line = append(line, slog.String("remote_ip", remoteIP))
+	}
+	if unlogged > 0 {
+		line = append(line, slog.Int("not_logged_before", unlogged))
+	}
+	t.logger.LogAttrs(ctx, slog.LevelInfo, Message, line...)
+}
+
+func isEmpty(v slog.Value) bool {
+	switch v.Kind() {
+	case slog.KindString:
+		return v.String() == ""
+	case slog.KindAny:
+		list, ok := v.Any().([]string)
+		return ok && len(list) == 0
+	}
+	return false
+}
+
+// Loggable bounds a stranger's text and takes control characters out of it, so
+// that one event is one line of a known size.
+func Loggable(s string) string {
+	const most = 128
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f || r == '\uFFFD' {
+			return '?'
+		}
+		return r
+	}, s)
+}
