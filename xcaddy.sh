@@ -7,7 +7,7 @@ build_tags=nobadger,nomysql,nopgx
 xcaddy_version=v0.4.5
 
 # What the tests need beyond Go, as command:package,package.
-test_tools="chromium:chromium php:php-cli,php-curl npm:npm initdb:postgresql"
+test_tools="chromium:chromium php:php-cli,php-curl npm:npm initdb:postgresql strace:strace"
 race_tools="cc:build-essential"
 
 usage() {

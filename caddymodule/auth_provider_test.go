@@ -51,6 +51,7 @@ func (s *server) loadWithProvider(caddyfile, provider string) error {
 	if err != nil {
 		return err
 	}
+	s.reloaded = true
 	return caddy.Load(text, true)
 }
 

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -182,7 +184,7 @@ func validates(t *testing.T, text string) {
 }
 
 // withPrerequisites brings about what a documented Caddyfile takes for granted:
-// variables of the environment, and files below /etc/caddy.
+// variables of the environment, and files below /run/secrets and /etc/caddy.
 func (s *server) withPrerequisites(text string) string {
 	t := s.t.(*testing.T)
 	for _, name := range regexp.MustCompile(`\{env\.(\w+)\}`).FindAllStringSubmatch(text, -1) {
@@ -192,6 +194,17 @@ func (s *server) withPrerequisites(text string) string {
 		}
 		t.Setenv(name[1], value)
 	}
+	secrets := filepath.Join(s.dir, "secrets")
+	for _, path := range regexp.MustCompile(`/run/secrets/([\w.-]+)`).FindAllStringSubmatch(text, -1) {
+		if err := os.MkdirAll(secrets, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)) // of the length that is asked for
+		if err := os.WriteFile(filepath.Join(secrets, path[1]), []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text = strings.ReplaceAll(text, "/run/secrets/", secrets+"/")
 	etc := filepath.Join(s.dir, "etc")
 	for _, path := range regexp.MustCompile(`/etc/caddy/(\S+)`).FindAllStringSubmatch(text, -1) {
 		path := filepath.Join(etc, path[1])
