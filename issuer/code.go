@@ -77,6 +77,16 @@ func checkRedemption(code *signin.Code, r *tokenRequest) error {
 	return r.client.CheckVerifier(code.CodeChallenge, r.Get("code_verifier"))
 }
 
+// stillOpen is the audience of a token that rests on an authorization: what was
+// granted, or of it what was asked for, without what the client has lost since.
+func (i *Issuer) stillOpen(r *tokenRequest, granted *ledger.Authorization) ([]string, error) {
+	open, err := i.resources.StillOpen(r.client, granted.Audience)
+	if err != nil {
+		return nil, err
+	}
+	return narrowed(open, r.All("resource"))
+}
+
 // narrowed returns the audience of a token: all that was granted, or of it what
 // was asked for (RFC 8707 §2.2).
 func narrowed(granted, asked []string) ([]string, error) {

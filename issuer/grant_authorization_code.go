@@ -32,7 +32,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 			return err
 		}
 		granted = &code.Authorization
-		if audience, err = narrowed(granted.Audience, r.All("resource")); err != nil {
+		if audience, err = i.stillOpen(r, granted); err != nil {
 			return err
 		}
 		if refreshToken = ""; i.givesRefreshToken(r.client, granted) {
@@ -52,7 +52,7 @@ func (i *Issuer) proveAuthorizationCode(r *tokenRequest) (*approval, error) {
 		return nil, refused
 	}
 	return &approval{
-		subject: granted.Subject, scope: granted.Scope, audience: audience, authorizationID: granted.ID,
+		subject: granted.Subject, scope: granted.Scope.Intersect(r.client.Scope), audience: audience, authorizationID: granted.ID,
 		refreshToken: refreshToken, authenticated: granted, nonce: granted.Nonce,
 	}, nil
 }

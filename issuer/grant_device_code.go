@@ -57,8 +57,11 @@ func (i *Issuer) decisionOn(r *tokenRequest, q device.Request) (decision *device
 
 // redeemDevice exchanges an approval for tokens, once.
 func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, error) {
-	var granted *ledger.Authorization
-	var refreshToken string
+	var (
+		granted      *ledger.Authorization
+		audience     []string
+		refreshToken string
+	)
 	err := i.state.Storage.Update(r.Context(), func(tx storage.Tx) error {
 		decision, err := device.GetDecision(tx, i.config.URL, q)
 		if err != nil {
@@ -69,6 +72,9 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, err
 		}
 		granted = &decision.Authorization
 		if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
+			return err
+		}
+		if audience, err = i.resources.StillOpen(r.client, granted.Audience); err != nil {
 			return err
 		}
 		decision.Redeemed = true
@@ -88,7 +94,7 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, err
 	}
 	i.realm.devices.Remove(q)
 	return &approval{
-		subject: granted.Subject, scope: granted.Scope, audience: granted.Audience, authorizationID: granted.ID,
+		subject: granted.Subject, scope: granted.Scope.Intersect(r.client.Scope), audience: audience, authorizationID: granted.ID,
 		refreshToken: refreshToken, authenticated: granted,
 	}, nil
 }

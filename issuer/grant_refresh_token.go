@@ -53,11 +53,7 @@ func (i *Issuer) refreshed(granted *ledger.Authorization, r *tokenRequest) (*app
 	if err != nil {
 		return nil, err
 	}
-	open, err := i.resources.StillOpen(r.client, granted.Audience)
-	if err != nil {
-		return nil, err
-	}
-	audience, err := narrowed(open, r.All("resource"))
+	audience, err := i.stillOpen(r, granted)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ func ValidateRedirectURI(uri string) error {
 		return fmt.Errorf("redirect URI %q: percent-encode what is not printable ASCII", uri)
 	case u.Port() != "" && !canonicalPort(u.Port()), strings.HasSuffix(u.Host, ":"):
 		return fmt.Errorf("redirect URI %q: write the port as a plain number, or leave it out", uri)
+	case !plainHost(u):
+		return fmt.Errorf("redirect URI %q: write the host as it is: no percent-encoding, and an address in its usual form", uri)
 	case u.Scheme == "https":
 		return requireHost(u, uri)
 	case u.Scheme == "http":
@@ -47,6 +49,23 @@ func requireHost(u *url.URL, uri string) error {
 		return fmt.Errorf("redirect URI %q: the host is missing", uri)
 	}
 	return nil
+}
+
+// plainHost: a host that browsers take for what it looks like. They undo
+// percent-encoding in it, and read 127.1 and 0x7f.1 as addresses.
+func plainHost(u *url.URL) bool {
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r == '%' || r >= 0x7f }) {
+		return false
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+	hex, prefixed := strings.CutPrefix(last, "0x")
+	number := last != "" && strings.Trim(last, "0123456789") == "" || prefixed && strings.Trim(hex, "0123456789abcdef") == ""
+	if !number && !strings.Contains(host, ":") {
+		return true
+	}
+	_, err := netip.ParseAddr(u.Hostname())
+	return err == nil
 }
 
 var errRedirectURI = errors.New("the redirect URI is not registered")

@@ -60,10 +60,13 @@ func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	// A client that sends a byte now and then must not hold a goroutine for
 	// ever. Not every writer has a deadline to set (a test recorder does not).
 	control := http.NewResponseController(w)
-	if control.SetReadDeadline(time.Now().Add(formTimeout)) == nil {
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	}
+	bounded := control.SetReadDeadline(time.Now().Add(formTimeout)) == nil
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFormBytes))
+	if bounded && err == nil {
+		// Only now: net/http reads what is left of a body before it answers, and
+		// would wait for ever.
+		_ = control.SetReadDeadline(time.Time{})
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

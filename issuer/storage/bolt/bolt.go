@@ -55,6 +55,12 @@ type Options struct {
 	// BatchLimit is how many writes at most share one commit. Default: 256.
 	BatchLimit int
 
+	// Vital are kinds of records whose loss would pass for their never having
+	// been written, to somebody's harm, such as revocations. Open fails with
+	// [storage.ErrDamaged] where one that has an expiry is gone before it. It
+	// costs a walk through the expiry index.
+	Vital []string
+
 	// OnHealth, if set, is told when the storage stops to accept writes (with
 	// the cause) and when it accepts them again (with nil). It is called by the
 	// writer and must neither block nor use the Storage.
@@ -122,9 +128,14 @@ func Open(path string, options Options) (*Storage, error) {
 		db:      compacted(db, path, options.Timeout),
 	}
 	go s.write()
-	if err := storage.Finished(context.Background(), s); err != nil {
+	if err = storage.Finished(context.Background(), s); err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	} else {
+		err = s.findVital()
+	}
+	if err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
 	return s, nil
 }

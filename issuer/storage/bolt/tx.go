@@ -61,6 +61,7 @@ func (t *tx) sealed(kind, key string) (sealed []byte, err error) {
 	err = readable(t.path, func() {
 		if bucket := t.bolt.Bucket(kindBucket(kind)); bucket != nil {
 			sealed = bucket.Get([]byte(key))
+			touch(sealed)
 		}
 	})
 	return sealed, err
@@ -194,6 +195,10 @@ func (c *cursor) step(move func() ([]byte, []byte)) (key []byte, err error) {
 	if c.err != nil || c.bolt == nil {
 		return nil, c.err
 	}
-	err = readable(c.path, func() { key, c.value = move() })
+	err = readable(c.path, func() {
+		key, c.value = move()
+		touch(key)
+		touch(c.value)
+	})
 	return key, err
 }
