@@ -87,6 +87,7 @@ func TestReloadCommand(t *testing.T) {
 	if ran := p.run("reload", "--config", path); ran.status != 0 {
 		t.Fatal(ran.stderr)
 	}
+	p.reloaded = true
 	p.send("GET", "/api/x", "", bearer(token)).want(t, 403)
 	path = p.writeCaddyfile(strings.Replace(usualCaddyfile, "issuer $GATE {", "issuer $GATE/ {", 1))
 	ran := p.run("reload", "--config", path)
