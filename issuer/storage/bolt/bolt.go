@@ -98,6 +98,8 @@ type Storage struct {
 	db     *database
 
 	failure atomic.Pointer[failure] // nil while writes are accepted
+
+	unsettled bool // written to since Open; the writer's, until it is done
 }
 
 var _ storage.Storage = (*Storage)(nil)
@@ -215,6 +217,14 @@ func (s *Storage) Close() error {
 	}
 	db := s.db
 	s.db = nil
+	if s.unsettled && s.Health() == nil {
+		// The last commit is reached by one meta page only: were that damaged while
+		// the server is stopped, bbolt would open the file as of the commit before. A
+		// commit of nothing else makes both lead to every record.
+		if err := db.probe(); err != nil {
+			return errors.Join(err, db.close())
+		}
+	}
 	if err := db.close(); err != nil {
 		return unavailable(s.path, "was not closed cleanly", err)
 	}

@@ -104,3 +104,30 @@ func TestDamagedLength(t *testing.T) {
 		t.Errorf("Check = %v, want ErrDamaged", err)
 	}
 }
+
+// After a stop in good order, either meta page alone leads to what was written last.
+func TestCloseSettles(t *testing.T) {
+	path := filled(t)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{0, os.Getpagesize()} {
+		spoiled := bytes.Clone(content)
+		copy(spoiled[at+40:], "damage")
+		if err := os.WriteFile(path, spoiled, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, path)
+		if _, err := getA(s); err != nil {
+			t.Errorf("meta page at %d damaged: Get = %v", at, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		now, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(now, spoiled) {
+			t.Errorf("a file that was read only is another one now (%v)", err)
+		}
+	}
+}

@@ -182,6 +182,7 @@ func (s *Storage) finish(b *bbolt.Tx, changed bool, err error) error {
 		s.db.rollback(b)
 		return err
 	}
+	s.unsettled = true
 	return s.db.commit(b)
 }
 
