@@ -103,7 +103,7 @@ func reportProgress(to io.Writer, began time.Time) func(class string, sent int) 
 	return func(class string, sent int) {
 		if now := time.Now(); now.Sub(last) > progressAfter {
 			last = now
-			fmt.Fprintf(to, "probing for %.0f s: %d requests sent, now those of class %s\n", now.Sub(began).Seconds(), sent, class)
+			_, _ = fmt.Fprintf(to, "probing for %.0f s: %d requests sent, now those of class %s\n", now.Sub(began).Seconds(), sent, class)
 		}
 	}
 }

@@ -44,14 +44,14 @@ func listenAsBackend(address string) (*probeBackend, error) {
 }
 
 // Close ends the backend, with the connections that a proxy keeps to it.
-func (b *probeBackend) Close() error {
+func (b *probeBackend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for conn := range b.conns {
 		conn.Close()
 	}
 	b.conns = nil
-	return b.listener.Close()
+	b.listener.Close()
 }
 
 // keep notes a connection; it returns false when the backend is closed.
@@ -102,7 +102,9 @@ func (b *probeBackend) serve(conn net.Conn) {
 		// It is known from its head on: that alone must not arrive.
 		known := b.remember(marker, &arrival{Request: request, raw: read.String()})
 		if request.Header.Get("Expect") != "" {
-			fmt.Fprint(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+			if _, err := io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+				return
+			}
 		}
 		_, err = io.Copy(io.Discard, request.Body)
 		b.complete(known, read.String())
@@ -110,15 +112,21 @@ func (b *probeBackend) serve(conn net.Conn) {
 			return
 		}
 		read.Reset()
-		body := "the backend of caddy oauth probe\n"
-		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body))
-		if request.Method != http.MethodHead {
-			fmt.Fprint(conn, body)
-		}
-		if request.Close {
+		if err := answerOK(conn, request.Method); err != nil || request.Close {
 			return
 		}
 	}
+}
+
+// answerOK writes the backend's answer to a method.
+func answerOK(to io.Writer, method string) error {
+	body := "the backend of caddy oauth probe\n"
+	answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body))
+	if method != http.MethodHead {
+		answer += body
+	}
+	_, err := io.WriteString(to, answer)
+	return err
 }
 
 func (b *probeBackend) remember(marker string, a *arrival) *arrival {
