@@ -100,12 +100,17 @@ func (t *tx) mayWrite() error {
 
 // List implements [storage.Tx].
 func (t *tx) List(kind, prefix string, fn func(key string, value []byte) error) error {
+	return t.ListAfter(kind, prefix, "", fn)
+}
+
+// ListAfter implements [storage.Tx].
+func (t *tx) ListAfter(kind, prefix, after string, fn func(key string, value []byte) error) error {
 	if t.ended {
 		return errEnded
 	}
-	return t.writes.List(kind, prefix, func(show func(string, []byte) error) error {
+	return t.writes.List(kind, prefix, after, func(from []byte, show func(string, []byte) error) error {
 		stored := newCursor(t, kindBucket(kind))
-		key, err := stored.seek([]byte(prefix))
+		key, err := stored.seek(from)
 		for ; err == nil && key != nil && bytes.HasPrefix(key, []byte(prefix)); key, err = stored.next() {
 			if err := show(string(key), stored.value); err != nil {
 				return err
