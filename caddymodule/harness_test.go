@@ -139,6 +139,13 @@ func (s *server) log() string {
 func start(t testing.TB, caddyfile, backend string) *server {
 	t.Helper()
 	s := newServer(t, backend)
+	startHere(t, s, caddyfile)
+	return s
+}
+
+// startHere loads a Caddyfile of a server into this process, as start does.
+func startHere(t testing.TB, s *server, caddyfile string) {
+	t.Helper()
 	t.Setenv("XDG_DATA_HOME", s.dir)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -151,7 +158,6 @@ func start(t testing.TB, caddyfile, backend string) *server {
 	if err := s.load(caddyfile); err != nil {
 		t.Fatal("load:", err)
 	}
-	return s
 }
 
 // load replaces the configuration of this process, as a reload does.
