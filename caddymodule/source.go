@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
@@ -49,7 +48,7 @@ func (all sources) introspect(ctx context.Context, text string) (*introspect.Tok
 		token, err := all[0].introspect(ctx, text)
 		return token, all[0], err
 	}
-	if strings.Count(text, ".") == 2 {
+	if introspect.IsJWT(text) {
 		url, err := introspect.UnverifiedIssuer(text)
 		if err != nil {
 			return nil, nil, err
