@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/caddymodule/probe"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
@@ -107,7 +108,7 @@ func TestAdminContractSchemas(t *testing.T) {
 		"RegistrationToken": reflect.TypeFor[issuer.RegistrationToken](), "MadeRegistrationToken": reflect.TypeFor[registrationTokenAnswer](),
 		"Key": reflect.TypeFor[keys.Info](), "Health": reflect.TypeFor[healthAnswer](),
 		"Explanation": reflect.TypeFor[explanation](), "Question": reflect.TypeFor[question](), "ExplainedToken": reflect.TypeFor[explainedToken](),
-		"ProbeTokens": reflect.TypeFor[issuer.ProbeTokens](), "ProbeTokensAnswer": reflect.TypeFor[probeTokensAnswer](),
+		"ProbeTokens": reflect.TypeFor[issuer.ProbeTokens](), "ProbeTokensAnswer": reflect.TypeFor[probe.Given](),
 		"StorageFaults": reflect.TypeFor[storageFaults](), "Fault": reflect.TypeFor[storageFault](),
 	} {
 		described, has := doc.Components.Schemas[name], membersOf(of)

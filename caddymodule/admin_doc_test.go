@@ -26,9 +26,9 @@ func TestAdminDocument(t *testing.T) {
 
 	var mu sync.Mutex
 	asked := make(map[string]bool) // operations that succeeded
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: c.admin})
-	direct := proxy.Director
-	proxy.Director = func(r *http.Request) { direct(r); r.Host = c.admin }
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: c.admin}) // and the Host that the admin endpoint accepts
+	}}
 	proxy.ModifyResponse = func(r *http.Response) error {
 		mu.Lock()
 		defer mu.Unlock()

@@ -7,20 +7,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/caddymodule/probe"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
-
-// probeTokensAnswer is what a probe needs to know about the gate on its way, and
-// the tokens to try on it.
-type probeTokensAnswer struct {
-	URL         string              `json:"url"`
-	Resource    string              `json:"resource"`
-	NeededScope string              `json:"needed_scope,omitempty"`
-	ClientID    string              `json:"client_id"`
-	ExpiresIn   int64               `json:"expires_in"` // seconds
-	Tokens      *issuer.ProbeTokens `json:"tokens"`
-}
 
 // mintProbeTokens makes the tokens with which "caddy oauth probe" attacks a
 // route:
@@ -56,7 +46,7 @@ func mintProbeTokens(r *adminRequest) (any, error) {
 		return nil, fmt.Errorf("a token of client %s does not pass the gate of %s: %s (decided by: %s)",
 			wanted.ClientID, wanted.URL, open.Reason, open.Decided)
 	}
-	return probeTokensAnswer{
+	return probe.Given{
 		URL: wanted.URL, Resource: closed.Resource, NeededScope: closed.Scope, ClientID: wanted.ClientID,
 		ExpiresIn: int64(issuer.ProbeTokenLifetime.Seconds()), Tokens: tokens,
 	}, nil

@@ -91,6 +91,7 @@ func readFinal(reader *bufio.Reader, method string) answer {
 			return answer{response, ""}
 		}
 		body, _ := io.ReadAll(response.Body)
+		response.Body.Close()
 		return answer{response, string(body)}
 	}
 }

@@ -57,9 +57,15 @@ func (c *command) print(cmd *cobra.Command, answer json.RawMessage, v any, table
 	if err := json.Unmarshal(answer, v); err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	// A tabwriter tells of a failed write at one of its calls and not again at its end, so it writes where none fails.
+	var aligned bytes.Buffer
+	w := tabwriter.NewWriter(&aligned, 0, 4, 2, ' ', 0)
 	table(w)
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := aligned.WriteTo(out)
+	return err
 }
 
 // withOffline gives commands, and those below them, the flag --offline.

@@ -115,7 +115,9 @@ var errNotConfirmed = errors.New("nothing was done")
 
 // confirm asks a question that only y or yes answers with yes.
 func confirm(in io.Reader, out io.Writer, question string) error {
-	fmt.Fprintf(out, "%s [y/N] ", question)
+	if _, err := fmt.Fprintf(out, "%s [y/N] ", question); err != nil {
+		return err
+	}
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

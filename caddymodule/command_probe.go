@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/caddymodule/probe"
 )
 
 // probeOptions are the flags of "caddy oauth probe".
@@ -62,35 +65,35 @@ Exit status: 0 if nothing failed, 1 if something did, or nothing could be tried.
 
 // runProbe makes the probe and prints what it found.
 func (c *command) runProbe(cmd *cobra.Command, url string, o *probeOptions) error {
-	target, err := newProbeTarget(url, o.resolve, o.insecure)
+	target, err := probe.NewTarget(url, o.resolve, o.insecure)
 	if err != nil {
 		return err
 	}
-	p := &probe{
-		target: target, forwardToken: o.forwardToken, openPaths: o.openPaths,
-		progress: reportProgress(cmd.ErrOrStderr(), time.Now()),
-		mint:     func() (*probeTokensAnswer, error) { return c.mintForProbe(o.client, url) },
+	options := probe.Options{
+		Target: target, ForwardToken: o.forwardToken, OpenPaths: o.openPaths, Guarded: neverFromOutside,
+		Progress: reportProgress(cmd.ErrOrStderr(), time.Now()),
+		Mint:     func(context.Context) (*probe.Given, error) { return c.mintForProbe(o.client, url) },
 	}
 	if o.backend != "" {
-		if p.backend, err = listenAsBackend(o.backend); err != nil {
+		if options.Backend, err = probe.Listen(o.backend); err != nil {
 			return err
 		}
-		defer p.backend.Close()
+		defer options.Backend.Close()
 	}
-	findings, err := p.run(cmd.Context())
+	report, err := probe.Run(cmd.Context(), options)
 	if err != nil {
 		return err
 	}
-	return c.printProbe(cmd, newProbeReport(url, p.given, findings))
+	return c.printProbe(cmd, report)
 }
 
 // mintForProbe asks the server for tokens.
-func (c *command) mintForProbe(client, url string) (*probeTokensAnswer, error) {
+func (c *command) mintForProbe(client, url string) (*probe.Given, error) {
 	answer, err := c.call(http.MethodPost, "probe-tokens", map[string]string{"client_id": client, "url": url})
 	if err != nil {
 		return nil, err
 	}
-	given := new(probeTokensAnswer)
+	given := new(probe.Given)
 	return given, json.Unmarshal(answer, given)
 }
 
@@ -103,44 +106,17 @@ func reportProgress(to io.Writer, began time.Time) func(class string, sent int) 
 	return func(class string, sent int) {
 		if now := time.Now(); now.Sub(last) > progressAfter {
 			last = now
-			fmt.Fprintf(to, "probing for %.0f s: %d requests sent, now those of class %s\n", now.Sub(began).Seconds(), sent, class)
+			_, _ = fmt.Fprintf(to, "probing for %.0f s: %d requests sent, now those of class %s\n", now.Sub(began).Seconds(), sent, class)
 		}
 	}
 }
 
-// probeReport is the JSON of a probe.
-type probeReport struct {
-	URL         string    `json:"url"`
-	Resource    string    `json:"resource"`
-	ClientID    string    `json:"client_id"`
-	NeededScope string    `json:"needed_scope,omitempty"`
-	Passed      int       `json:"passed"`
-	Failed      int       `json:"failed"`
-	NotSeen     int       `json:"not_seen"`
-	Checks      []finding `json:"checks"`
-}
-
-func newProbeReport(url string, given *probeTokensAnswer, findings []finding) *probeReport {
-	report := &probeReport{URL: url, Resource: given.Resource, ClientID: given.ClientID, NeededScope: given.NeededScope, Checks: findings}
-	for _, f := range findings {
-		switch f.Outcome {
-		case trialPassed:
-			report.Passed++
-		case trialFailed:
-			report.Failed++
-		default:
-			report.NotSeen++
-		}
-	}
-	return report
-}
-
-func (c *command) printProbe(cmd *cobra.Command, report *probeReport) error {
+func (c *command) printProbe(cmd *cobra.Command, report *probe.Report) error {
 	encoded, err := json.Marshal(report)
 	if err != nil {
 		return err
 	}
-	if err := c.print(cmd, encoded, new(probeReport), report.table); err != nil {
+	if err := c.print(cmd, encoded, new(probe.Report), func(w *tabwriter.Writer) { tabulateProbe(w, report) }); err != nil {
 		return err
 	}
 	if report.Failed > 0 {
@@ -149,7 +125,7 @@ func (c *command) printProbe(cmd *cobra.Command, report *probeReport) error {
 	return nil
 }
 
-func (report *probeReport) table(w *tabwriter.Writer) {
+func tabulateProbe(w *tabwriter.Writer, report *probe.Report) {
 	fmt.Fprintf(w, "%s (resource %s)\n\n", report.URL, report.Resource)
 	fmt.Fprintln(w, "CLASS\tCHECK\tOUTCOME\tDETAIL")
 	for _, f := range report.Checks {

@@ -20,7 +20,7 @@ func progress(to io.Writer, say func() string) (stop func()) {
 		for began := time.Now(); ; {
 			select {
 			case <-tick.C:
-				fmt.Fprintf(to, "%s (%.0f s)\n", say(), time.Since(began).Seconds())
+				_, _ = fmt.Fprintf(to, "%s (%.0f s)\n", say(), time.Since(began).Seconds())
 			case <-ended:
 				return
 			}

@@ -73,12 +73,12 @@ func readPassword(cmd *cobra.Command, stdin bool) (string, error) {
 	}
 	var typed [2][]byte
 	for n, prompt := range []string{"Password: ", "Again: "} {
-		fmt.Fprint(cmd.ErrOrStderr(), prompt)
+		cmd.PrintErr(prompt)
 		var err error
 		if typed[n], err = term.ReadPassword(int(os.Stdin.Fd())); err != nil {
 			return "", err
 		}
-		fmt.Fprintln(cmd.ErrOrStderr())
+		cmd.PrintErrln()
 	}
 	if string(typed[0]) != string(typed[1]) {
 		return "", errors.New("the two passwords differ")

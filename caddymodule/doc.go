@@ -30,7 +30,7 @@
 //
 //	admin.go, admin_<things>.go        the admin API: /oauth/ of Caddy's admin endpoint
 //	command.go, command_<noun>.go      "caddy oauth"; offline.go on a stopped server
-//	probe.go, probe_<class>.go         "caddy oauth probe": attacks on a live route
+//	probe/                             "caddy oauth probe": attacks on a live route, in a package without Caddy
 //	storage_spec.go, storage_stopped.go, storage_owner_*.go
 //	audit.go, metrics.go, metrics_<what>.go, trace.go, health.go, health_<what>.go
 //

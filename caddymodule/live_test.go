@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -185,9 +183,9 @@ var streams = []stream{
 
 // h2c speaks HTTP/2 without TLS.
 func h2c() http.RoundTripper {
-	return &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Transport{Protocols: protocols}
 }
 
 func overHTTP(path string, transport http.RoundTripper) func(*liveSite, string) (func() error, error) {
@@ -203,6 +201,7 @@ func overHTTP(path string, transport http.RoundTripper) func(*liveSite, string) 
 		if err != nil {
 			return nil, err
 		}
+		s.t.Cleanup(func() { response.Body.Close() })
 		if response.StatusCode != http.StatusOK {
 			return nil, fmt.Errorf("status %d", response.StatusCode)
 		}

@@ -18,11 +18,13 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/caddymodule/probe"
 )
 
 // probed is what "caddy oauth probe --json" found.
 type probed struct {
-	probeReport
+	probe.Report
 	stderr string
 }
 
@@ -38,7 +40,7 @@ func (s *server) runProbe(url string, arguments ...string) (*probed, error) {
 	err := cmd.Execute()
 	found := &probed{stderr: stderr.String()}
 	if stdout.Len() > 0 {
-		if err := json.Unmarshal(stdout.Bytes(), &found.probeReport); err != nil {
+		if err := json.Unmarshal(stdout.Bytes(), &found.Report); err != nil {
 			s.t.Fatalf("%v: %s", err, stdout.String())
 		}
 	}
@@ -60,7 +62,7 @@ func (p *probed) list(outcome string) (checks, details []string) {
 // hold fails the test if a check has failed.
 func (p *probed) hold(t *testing.T, err error) {
 	t.Helper()
-	_, failed := p.list(trialFailed)
+	_, failed := p.list(probe.Failed)
 	if err != nil || len(failed) > 0 {
 		t.Fatal(err, strings.Join(failed, "\n"))
 	}
@@ -73,11 +75,11 @@ func TestProbeHolds(t *testing.T) {
 	s := start(t, usualCaddyfile, backend)
 	found, err := s.runProbe(s.url+"/api/orders/7?x=1", "--backend", backend)
 	found.hold(t, err)
-	if _, unseen := found.list(trialUnseen); len(unseen) > 0 || found.Passed != len(found.Checks) || found.Passed < 80 {
+	if _, unseen := found.list(probe.NotSeen); len(unseen) > 0 || found.Passed != len(found.Checks) || found.Passed < 80 {
 		t.Errorf("%d of %d passed, not seen: %s", found.Passed, len(found.Checks), strings.Join(unseen, "\n"))
 	}
 	if found.Resource != s.url+"/api" || found.NeededScope != "api:read" || found.ClientID != "app" {
-		t.Errorf("report: %+v", found.probeReport)
+		t.Errorf("report: %+v", found.Report)
 	}
 	contains(t, s.log(), `"path":"/oauth/probe-tokens"`, `"token_id":"probe-`)
 }
@@ -89,7 +91,7 @@ func TestProbeHoldsBeforeTheAPI(t *testing.T) {
 	s := start(t, usualCaddyfile, b.address)
 	found, err := s.runProbe(s.url + "/api/orders/7")
 	found.hold(t, err)
-	unseen, _ := found.list(trialUnseen)
+	unseen, _ := found.list(probe.NotSeen)
 	contains(t, strings.Join(unseen, "\n"), "identity: said as X_Auth_Subject", "identity: the token stays at the gate", "method: others without a token")
 	for _, request := range b.take() {
 		if method, _, _ := strings.Cut(request, " "); method != "GET" {
@@ -107,10 +109,10 @@ func TestProbeIdentityHeaders(t *testing.T) {
 	).Replace(usualCaddyfile), backend)
 	found, err := s.runProbe(s.url+"/api/orders", "--backend", backend, "--forward-token")
 	found.hold(t, err)
-	_, unseen := found.list(trialUnseen)
+	_, unseen := found.list(probe.NotSeen)
 	contains(t, strings.Join(unseen, "\n"), "the gate asks for no scope here", "identity headers of another kind")
 	found, err = s.runProbe(s.url+"/api/orders", "--backend", backend)
-	if failed, _ := found.list(trialFailed); err == nil || len(failed) != 1 || failed[0] != "identity: the token stays at the gate" {
+	if failed, _ := found.list(probe.Failed); err == nil || len(failed) != 1 || failed[0] != "identity: the token stays at the gate" {
 		t.Errorf("a token that is forwarded: %v, %v", err, failed)
 	}
 }
@@ -247,7 +249,7 @@ func TestProbeCommand(t *testing.T) {
 	}
 	contains(t, ran.stdout, "CLASS", "token", "revoked", "401 invalid_token", " 0 failed")
 	ran = p.run("oauth", "probe", p.url+"/api/orders", "--token-from", "app", "--json", "--open", "/api/..")
-	var report probeReport
+	var report probe.Report
 	if err := json.Unmarshal([]byte(ran.stdout), &report); err != nil || ran.status != 0 || report.Passed == 0 {
 		t.Errorf("exit status %d, %v: %s", ran.status, err, ran.stderr)
 	}

@@ -38,6 +38,7 @@ func (s *server) raw(t testing.TB, text string, want int) []answer {
 			t.Fatalf("after %d answers: %v", len(answers), err)
 		}
 		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,9 @@ package issuer
 import (
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,49 +13,98 @@ import (
 	"testing"
 )
 
-// TestImportsPointOneWay: each package below this one knows those that it needs
-// and no other, and none knows this one.
+const module = "github.com/caddy-oauth-gate/caddy-oauth-gate/"
+
+// TestImportsPointOneWay: each package knows those of the module that it needs and
+// no other. Those below this one do not know it.
 func TestImportsPointOneWay(t *testing.T) {
-	const module = "github.com/caddy-oauth-gate/caddy-oauth-gate/"
+	all := importsByPackage(t)
 	for dir, want := range map[string][]string{
-		"audit":   {},
-		"limit":   {},
-		"record":  {"issuer/storage"},
-		"seal":    {"issuer/keys", "issuer/record", "issuer/storage"},
-		"oauth":   {"issuer/audit", "issuer/keys", "issuer/storage"},
-		"clients": {"issuer/oauth", "issuer/record", "issuer/storage"},
-		"ledger":  {"introspect", "issuer/oauth", "issuer/record", "issuer/storage"},
-		"device":  {"issuer/ledger", "issuer/limit", "issuer/oauth", "issuer/record", "issuer/storage"},
-		"signin": {
+		"introspect":        {},
+		"caddymodule/probe": {"introspect", "issuer"},
+		"issuer/audit":      {},
+		"issuer/limit":      {},
+		"issuer/record":     {"issuer/storage"},
+		"issuer/seal":       {"issuer/keys", "issuer/record", "issuer/storage"},
+		"issuer/oauth":      {"issuer/audit", "issuer/keys", "issuer/storage"},
+		"issuer/clients":    {"issuer/oauth", "issuer/record", "issuer/storage"},
+		"issuer/ledger":     {"introspect", "issuer/oauth", "issuer/record", "issuer/storage"},
+		"issuer/device":     {"issuer/ledger", "issuer/limit", "issuer/oauth", "issuer/record", "issuer/storage"},
+		"issuer/signin": {
 			"issuer/audit", "issuer/clients", "issuer/device", "issuer/ledger", "issuer/limit", "issuer/oauth", "issuer/pages",
 			"issuer/record", "issuer/seal", "issuer/storage", "issuer/upstream", "issuer/users",
 		},
 	} {
-		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s has no files: %v", dir, err)
+		imports, ok := all[dir]
+		if !ok {
+			t.Errorf("there is no package %s", dir)
 		}
-		imports := make(map[string]bool)
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, spec := range parsed.Imports {
-				path, err := strconv.Unquote(spec.Path.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if own, ok := strings.CutPrefix(path, module); ok {
-					imports[own] = true
-				}
+		got := []string{}
+		for _, imported := range imports {
+			if own, ok := strings.CutPrefix(imported, module); ok {
+				got = append(got, own)
 			}
 		}
-		if got := slices.Sorted(maps.Keys(imports)); !slices.Equal(got, want) {
+		if !slices.Equal(got, want) {
 			t.Errorf("%s imports %v, want %v", dir, got, want)
 		}
 	}
+}
+
+// TestOnlyTheModuleKnowsCaddy: everything but the Caddy module itself can be built
+// and used without Caddy.
+func TestOnlyTheModuleKnowsCaddy(t *testing.T) {
+	caddy := []string{"github.com/caddyserver/", module + "caddymodule"}
+	all := importsByPackage(t)
+	for _, dir := range slices.Sorted(maps.Keys(all)) {
+		if dir == "caddymodule" || dir == "caddymodule/cmd/caddy" {
+			continue
+		}
+		for _, imported := range all[dir] {
+			if slices.ContainsFunc(caddy, func(prefix string) bool { return strings.HasPrefix(imported, prefix) }) {
+				t.Errorf("%s imports %s", dir, imported)
+			}
+		}
+	}
+}
+
+// importsByPackage are the imports of all packages of the module, sorted, without
+// those of their tests. A package is named by its folder, from the root.
+func importsByPackage(t *testing.T) map[string][]string {
+	t.Helper()
+	found := make(map[string]map[string]bool)
+	err := filepath.WalkDir("..", func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".") && file != ".."):
+			return fs.SkipDir
+		case !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir := strings.TrimPrefix(path.Dir(filepath.ToSlash(file)), "../")
+		if found[dir] == nil {
+			found[dir] = make(map[string]bool)
+		}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[dir][imported] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string][]string, len(found))
+	for dir, imports := range found {
+		all[dir] = slices.Sorted(maps.Keys(imports))
+	}
+	return all
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"net/http"
@@ -62,7 +62,7 @@ func replaceLast(text, old, new string) string {
 // identityNames are the headers that nobody may send: those that the gate set on
 // the control request, and those by which other proxies tell an API who calls.
 func (p *probe) identityNames() []string {
-	names := slices.DeleteFunc(slices.Clone(neverFromOutside), func(name string) bool {
+	names := slices.DeleteFunc(slices.Clone(p.Guarded), func(name string) bool {
 		return name == "Proxy-Authorization" // credentials; see placeTrials
 	})
 	for name := range p.told() {
@@ -127,7 +127,7 @@ func (p *probe) brokenFieldTrial(class string) *trial {
 
 // harmless: the request was refused, or arrived as the control request did, with
 // nothing that a stranger said about the caller.
-func (p *probe) harmless(r *shotResult) finding {
+func (p *probe) harmless(r *result) Finding {
 	if r.err != nil {
 		return fail("%v", r.err)
 	}
@@ -161,7 +161,7 @@ func (p *probe) believed(a *arrival) (names []string) {
 }
 
 // tellsSame: the API is told what it was told with the control request.
-func (p *probe) tellsSame(a *arrival) finding {
+func (p *probe) tellsSame(a *arrival) Finding {
 	known := []string{p.given.Tokens.Subject, p.given.ClientID, p.given.Tokens.Scope.String()}
 	for name, values := range p.told() {
 		given := a.Header[name]
@@ -178,8 +178,8 @@ func (p *probe) tellsSame(a *arrival) finding {
 }
 
 // tellsWhoCalls: the headers of the gate have the facts of the token.
-func (p *probe) tellsWhoCalls(r *shotResult) finding {
-	if f := p.passes(r); f.Outcome != trialPassed {
+func (p *probe) tellsWhoCalls(r *result) Finding {
+	if f := p.passes(r); f.Outcome != Passed {
 		return f
 	}
 	header := p.arrivals(r)[0].Header
@@ -203,8 +203,8 @@ func (p *probe) tellsWhoCalls(r *shotResult) finding {
 }
 
 // keepsToken: who has the token could use it elsewhere.
-func (p *probe) keepsToken(r *shotResult) finding {
-	if f := p.passes(r); f.Outcome != trialPassed {
+func (p *probe) keepsToken(r *result) Finding {
+	if f := p.passes(r); f.Outcome != Passed {
 		return f
 	}
 	a := p.arrivals(r)[0]
@@ -212,7 +212,7 @@ func (p *probe) keepsToken(r *shotResult) finding {
 	secret, _, _ = strings.Cut(secret, "\r\n")
 	shown := strings.Contains(a.raw, secret) || len(a.Header["Authorization"]) > 0
 	switch {
-	case shown && !p.forwardToken:
+	case shown && !p.ForwardToken:
 		return fail("the token reached the API; --forward-token says that it is meant to")
 	case shown:
 		return pass("forwarded, as it is meant to be")

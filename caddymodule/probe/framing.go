@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"fmt"
@@ -86,7 +86,7 @@ func asChunked(fields ...string) framing {
 func (p *probe) framed(method string, as framing, lines ...string) *shot {
 	hidden := p.get("Connection: close")
 	fields, body := as(hidden.text)
-	s := p.shot(method, p.target.url.RequestURI(), append(lines, fields...)...).followedBy(body)
+	s := p.shot(method, p.Target.url.RequestURI(), append(lines, fields...)...).followedBy(body)
 	s.inner, s.toEnd = hidden.marker, true
 	return s
 }
@@ -102,7 +102,7 @@ func (p *probe) headTrial(class string) *trial {
 	replace := func(old, new string) func(string) string {
 		return func(text string) string { return strings.Replace(text, old, new, 1) }
 	}
-	host := "Host: " + p.target.url.Host + "\r\n"
+	host := "Host: " + p.Target.url.Host + "\r\n"
 	whole("no Host", replace(host, ""))
 	whole("two Host", replace(host, host+"Host: probe.invalid\r\n"))
 	whole("HTTP/1.0 without Host", func(text string) string { return replace(host, "")(replace("HTTP/1.1", "HTTP/1.0")(text)) })
@@ -118,14 +118,14 @@ func (p *probe) headTrial(class string) *trial {
 }
 
 // notSmuggled: the hidden request did not arrive, and what arrived has one length.
-func (p *probe) notSmuggled(r *shotResult) finding {
+func (p *probe) notSmuggled(r *result) Finding {
 	if r.err != nil {
 		return fail("%v", r.err)
 	}
-	if len(p.backend.with(r.inner)) > 0 {
+	if len(p.Backend.with(r.inner)) > 0 {
 		return fail("the hidden request reached the API")
 	}
-	for _, a := range p.backend.with(r.marker) {
+	for _, a := range p.Backend.with(r.marker) {
 		lengths := 0
 		for _, line := range a.head() {
 			name, _, _ := strings.Cut(strings.ToLower(line), ":")

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"maps"
@@ -52,7 +52,7 @@ func (p *probe) tokenTrials() []*trial {
 }
 
 // tokenTrial tries several tokens, in the order of their names.
-func (p *probe) tokenTrial(class, name string, judge func(*shotResult) finding, tokens map[string]string) *trial {
+func (p *probe) tokenTrial(class, name string, judge func(*result) Finding, tokens map[string]string) *trial {
 	t := &trial{class: class, name: name, judge: judge}
 	for _, what := range slices.Sorted(maps.Keys(tokens)) {
 		t.shots = append(t.shots, p.get(bearerField(tokens[what])).named(what))
@@ -62,7 +62,7 @@ func (p *probe) tokenTrial(class, name string, judge func(*shotResult) finding, 
 
 // schemeTrial: credentials of other schemes are no bearer token, whatever they
 // hold (RFC 6750 §2.1).
-func (p *probe) schemeTrial(class string, judge func(*shotResult) finding) *trial {
+func (p *probe) schemeTrial(class string, judge func(*result) Finding) *trial {
 	t := &trial{class: class, name: "the good token in another scheme", judge: judge}
 	for _, scheme := range []string{"Basic", "Digest", "Negotiate", "DPoP", "JWT", "Token", "Bearer:", "Bearer token ="} {
 		t.shots = append(t.shots, p.get("Authorization: "+scheme+" "+p.given.Tokens.Good).named(scheme))

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ func (p *probe) pathTrials() []*trial {
 	for _, kind := range p.spelledPaths() {
 		trials = append(trials, p.pathTrial(class, kind.name, kind.targets))
 	}
-	for _, open := range p.openPaths {
-		trials = append(trials, p.pathTrial(class, "out of "+open, leading(strings.TrimSuffix(open, "/"), p.target.url.EscapedPath())))
+	for _, open := range p.OpenPaths {
+		trials = append(trials, p.pathTrial(class, "out of "+open, leading(strings.TrimSuffix(open, "/"), p.Target.url.EscapedPath())))
 	}
 	return append(trials, p.absoluteTrial(class))
 }
@@ -29,7 +29,7 @@ type spelledPath struct {
 // spelledPaths are the spellings by kind. Where the path has several segments,
 // the slashes between them are spelled, too.
 func (p *probe) spelledPaths() []spelledPath {
-	path := p.target.url.EscapedPath()
+	path := p.Target.url.EscapedPath()
 	inner := strings.TrimPrefix(path, "/")
 	within := func(slash string) string { return "/" + strings.ReplaceAll(inner, "/", slash) }
 	return []spelledPath{
@@ -79,10 +79,10 @@ func encodedOnce(inner, percent string) string {
 func (p *probe) pathTrial(class, name string, targets []string) *trial {
 	t := &trial{class: class, name: name, judge: p.refused}
 	query := ""
-	if raw := p.target.url.RawQuery; raw != "" {
+	if raw := p.Target.url.RawQuery; raw != "" {
 		query = "?" + raw
 	}
-	seen := map[string]bool{p.target.url.EscapedPath(): true}
+	seen := map[string]bool{p.Target.url.EscapedPath(): true}
 	for _, target := range targets {
 		if !seen[target] {
 			seen[target] = true
@@ -95,7 +95,7 @@ func (p *probe) pathTrial(class, name string, targets []string) *trial {
 // absoluteTrial: the target is a whole URL (RFC 9112 §3.2.2), which proxies read
 // otherwise than Host.
 func (p *probe) absoluteTrial(class string) *trial {
-	path, host := p.target.url.RequestURI(), p.target.url.Host
+	path, host := p.Target.url.RequestURI(), p.Target.url.Host
 	t := &trial{class: class, name: "absolute form", judge: p.refused}
 	for _, target := range []string{
 		"http://" + host + path, "https://" + host + path, "HTTP://" + host + path, "http://" + host + "/" + path,

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"bufio"
@@ -15,10 +15,9 @@ import (
 // its own, by which it is known when it arrives.
 const markerField = "Probe-Request"
 
-// probeBackend plays the API behind the gate and remembers what reaches it, byte
-// for byte: what must not arrive is to be looked for where no parser has tidied
-// up.
-type probeBackend struct {
+// Backend plays the API behind the gate and remembers what reaches it, byte for
+// byte: what must not arrive is to be looked for where no parser has tidied up.
+type Backend struct {
 	listener net.Listener
 
 	mu      sync.Mutex
@@ -32,30 +31,30 @@ type arrival struct {
 	raw string // head, body and trailers
 }
 
-// listenAsBackend opens the backend. It ends with Close.
-func listenAsBackend(address string) (*probeBackend, error) {
+// Listen opens the backend at an address. It ends with Close.
+func Listen(address string) (*Backend, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--backend: %w", err)
 	}
-	b := &probeBackend{listener: listener, arrived: make(map[string][]*arrival), conns: make(map[net.Conn]bool)}
+	b := &Backend{listener: listener, arrived: make(map[string][]*arrival), conns: make(map[net.Conn]bool)}
 	go b.accept()
 	return b, nil
 }
 
 // Close ends the backend, with the connections that a proxy keeps to it.
-func (b *probeBackend) Close() error {
+func (b *Backend) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for conn := range b.conns {
 		conn.Close()
 	}
 	b.conns = nil
-	return b.listener.Close()
+	b.listener.Close()
 }
 
 // keep notes a connection; it returns false when the backend is closed.
-func (b *probeBackend) keep(conn net.Conn) bool {
+func (b *Backend) keep(conn net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.conns == nil {
@@ -65,16 +64,16 @@ func (b *probeBackend) keep(conn net.Conn) bool {
 	return true
 }
 
-func (b *probeBackend) drop(conn net.Conn) {
+func (b *Backend) drop(conn net.Conn) {
 	conn.Close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.conns, conn)
 }
 
-func (b *probeBackend) address() string { return b.listener.Addr().String() }
+func (b *Backend) address() string { return b.listener.Addr().String() }
 
-func (b *probeBackend) accept() {
+func (b *Backend) accept() {
 	for {
 		conn, err := b.listener.Accept()
 		if err != nil {
@@ -86,7 +85,7 @@ func (b *probeBackend) accept() {
 
 // serve answers everything with 200. A proxy does not pipeline, so what has been
 // read when a request ends is that request.
-func (b *probeBackend) serve(conn net.Conn) {
+func (b *Backend) serve(conn net.Conn) {
 	defer b.drop(conn)
 	if !b.keep(conn) {
 		return
@@ -102,7 +101,9 @@ func (b *probeBackend) serve(conn net.Conn) {
 		// It is known from its head on: that alone must not arrive.
 		known := b.remember(marker, &arrival{Request: request, raw: read.String()})
 		if request.Header.Get("Expect") != "" {
-			fmt.Fprint(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+			if _, err := io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+				return
+			}
 		}
 		_, err = io.Copy(io.Discard, request.Body)
 		b.complete(known, read.String())
@@ -110,32 +111,38 @@ func (b *probeBackend) serve(conn net.Conn) {
 			return
 		}
 		read.Reset()
-		body := "the backend of caddy oauth probe\n"
-		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body))
-		if request.Method != http.MethodHead {
-			fmt.Fprint(conn, body)
-		}
-		if request.Close {
+		if err := answerOK(conn, request.Method); err != nil || request.Close {
 			return
 		}
 	}
 }
 
-func (b *probeBackend) remember(marker string, a *arrival) *arrival {
+// answerOK writes the backend's answer to a method.
+func answerOK(to io.Writer, method string) error {
+	body := "the backend of caddy oauth probe\n"
+	answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", len(body))
+	if method != http.MethodHead {
+		answer += body
+	}
+	_, err := io.WriteString(to, answer)
+	return err
+}
+
+func (b *Backend) remember(marker string, a *arrival) *arrival {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.arrived[marker] = append(b.arrived[marker], a)
 	return a
 }
 
-func (b *probeBackend) complete(a *arrival, raw string) {
+func (b *Backend) complete(a *arrival, raw string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a.raw = raw
 }
 
 // with returns the requests that arrived with a marker.
-func (b *probeBackend) with(marker string) []*arrival {
+func (b *Backend) with(marker string) []*arrival {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []*arrival
@@ -153,13 +160,13 @@ func (a *arrival) head() []string {
 }
 
 // arrivals are the requests that came of a shot, or nil where nobody can tell.
-func (p *probe) arrivals(r *shotResult) []*arrival {
-	if p.backend == nil {
+func (p *probe) arrivals(r *result) []*arrival {
+	if p.Backend == nil {
 		return nil
 	}
-	all := p.backend.with(r.marker)
+	all := p.Backend.with(r.marker)
 	if r.inner != "" {
-		all = append(all, p.backend.with(r.inner)...)
+		all = append(all, p.Backend.with(r.inner)...)
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"net/http"
@@ -24,10 +24,10 @@ func (p *probe) methodTrials() []*trial {
 	)...)
 }
 
-func (p *probe) methodsTrial(class, name string, judge func(*shotResult) finding, lines []string, methods ...string) *trial {
+func (p *probe) methodsTrial(class, name string, judge func(*result) Finding, lines []string, methods ...string) *trial {
 	t := &trial{class: class, name: name, judge: judge}
 	for _, method := range methods {
-		t.shots = append(t.shots, p.shot(method, p.target.url.RequestURI(), lines...).named(method))
+		t.shots = append(t.shots, p.shot(method, p.Target.url.RequestURI(), lines...).named(method))
 	}
 	return t
 }
@@ -35,7 +35,7 @@ func (p *probe) methodsTrial(class, name string, judge func(*shotResult) finding
 // connectTrial asks for tunnels, and through each of them for the API.
 func (p *probe) connectTrial(class string) *trial {
 	t := &trial{class: class, name: "CONNECT", judge: p.noTunnel}
-	for _, target := range []string{p.target.url.Host, "127.0.0.1:22", p.target.url.RequestURI()} {
+	for _, target := range []string{p.Target.url.Host, "127.0.0.1:22", p.Target.url.RequestURI()} {
 		for _, token := range [][]string{nil, {p.good()}} {
 			hidden := p.get("Connection: close")
 			s := p.shot(http.MethodConnect, target, token...).named(target).followedBy(hidden.text)
@@ -48,7 +48,7 @@ func (p *probe) connectTrial(class string) *trial {
 
 // noTunnel: nothing reached the API, and nothing came from it. A server without a
 // route for such a request may say 200 with nothing behind it.
-func (p *probe) noTunnel(r *shotResult) finding {
+func (p *probe) noTunnel(r *result) Finding {
 	if f, stopped := p.stopped(r); stopped {
 		return f
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"fmt"
@@ -24,24 +24,24 @@ func (p *probe) placeTrials() []*trial {
 		one(class, "in a trailer", refused, p.trailerShot(http.MethodGet, bearerField(good))),
 		p.severalTrial(class, refused),
 		one(class, "in the header and in the query", refused,
-			p.shot(http.MethodGet, withQuery(p.target.url.RequestURI(), "access_token="+good), p.good())),
+			p.shot(http.MethodGet, withQuery(p.Target.url.RequestURI(), "access_token="+good), p.good())),
 	}
 	return append(trials, p.onBackend(
 		one(class, "in the body of a POST", unshown, p.formShot(http.MethodPost)),
 	)...)
 }
 
-func (p *probe) queryTrial(class string, judge func(*shotResult) finding) *trial {
+func (p *probe) queryTrial(class string, judge func(*result) Finding) *trial {
 	t := &trial{class: class, name: "in the query", judge: judge}
 	for _, name := range []string{"access_token", "ACCESS_TOKEN", "access%5Ftoken", "token", "authorization"} {
-		target := withQuery(p.target.url.RequestURI(), name+"="+p.given.Tokens.Good)
+		target := withQuery(p.Target.url.RequestURI(), name+"="+p.given.Tokens.Good)
 		t.shots = append(t.shots, p.shot(http.MethodGet, target).named(name))
 	}
 	return t
 }
 
 // fieldsTrial sends one request for each header field.
-func (p *probe) fieldsTrial(class, name string, judge func(*shotResult) finding, fields ...string) *trial {
+func (p *probe) fieldsTrial(class, name string, judge func(*result) Finding, fields ...string) *trial {
 	t := &trial{class: class, name: name, judge: judge}
 	for _, field := range fields {
 		what, _, _ := strings.Cut(field, ":")
@@ -67,7 +67,7 @@ func withQuery(target, parameter string) string {
 
 func (p *probe) formShot(method string) *shot {
 	body := "access_token=" + p.given.Tokens.Good
-	return p.shot(method, p.target.url.RequestURI(),
+	return p.shot(method, p.Target.url.RequestURI(),
 		"Content-Type: application/x-www-form-urlencoded", fmt.Sprintf("Content-Length: %d", len(body))).followedBy(body)
 }
 
@@ -75,11 +75,11 @@ func (p *probe) formShot(method string) *shot {
 func (p *probe) trailerShot(method, trailer string, lines ...string) *shot {
 	name, _, _ := strings.Cut(trailer, ":")
 	lines = append(lines, "Transfer-Encoding: chunked", "Trailer: "+name)
-	return p.shot(method, p.target.url.RequestURI(), lines...).followedBy("1\r\nx\r\n0\r\n" + trailer + "\r\n\r\n")
+	return p.shot(method, p.Target.url.RequestURI(), lines...).followedBy("1\r\nx\r\n0\r\n" + trailer + "\r\n\r\n")
 }
 
 // severalTrial: two credentials in one request.
-func (p *probe) severalTrial(class string, judge func(*shotResult) finding) *trial {
+func (p *probe) severalTrial(class string, judge func(*result) Finding) *trial {
 	good := p.given.Tokens.Good
 	const basic, forged = "Basic cHJvYmU6cHJvYmU=", "Bearer e30.e30."
 	return &trial{class: class, name: "two of them", judge: judge, shots: []*shot{

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"bufio"
@@ -15,30 +15,31 @@ import (
 	"time"
 )
 
-// probeTarget is the route under attack and the way there. Requests are written
-// as they are: net/http would tidy up what an attack consists of.
-type probeTarget struct {
+// Target is the route under attack and the way there. Requests are written as
+// they are: net/http would tidy up what an attack consists of.
+type Target struct {
 	url     *url.URL
 	address string      // host:port to connect to
 	tls     *tls.Config // nil for http
+
+	patience   time.Duration // for a first answer
+	afterwards time.Duration // for what may come after it
 }
 
-// probeAnswer is an answer as far as a probe looks at it.
-type probeAnswer struct {
+// answer is as much of one as a probe looks at.
+type answer struct {
 	status int
 	header http.Header
-	body   string // at most maxProbeBody bytes
+	body   string // at most maxBody bytes
 }
 
-const (
-	maxProbeBody    = 64 << 10
-	probePatience   = 10 * time.Second // for a first answer
-	probeAfterwards = time.Second      // for what may come after it
-)
+const maxBody = 64 << 10
 
-// newProbeTarget reads a URL. resolve, which may be empty, is HOST:ADDRESS, where
-// ADDRESS is an IP address or a name, with or without a port.
-func newProbeTarget(text, resolve string, insecure bool) (*probeTarget, error) {
+// NewTarget reads a URL, to which GET with a good token must succeed. resolve,
+// which may be empty, is HOST:ADDRESS, where HOST is that of the URL and ADDRESS
+// an IP address or a name to connect to instead, with or without a port. With
+// insecure the certificate of the server is not verified.
+func NewTarget(text, resolve string, insecure bool) (*Target, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("want the URL of a request, such as https://api.example.com/orders/7")
@@ -50,9 +51,12 @@ func newProbeTarget(text, resolve string, insecure bool) (*probeTarget, error) {
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	t := &probeTarget{url: u, address: net.JoinHostPort(u.Hostname(), port)}
+	t := &Target{url: u, address: net.JoinHostPort(u.Hostname(), port), patience: 10 * time.Second, afterwards: time.Second}
 	if u.Scheme == "https" {
-		t.tls = &tls.Config{ServerName: u.Hostname(), InsecureSkipVerify: insecure, NextProtos: []string{"http/1.1"}}
+		t.tls = &tls.Config{
+			ServerName: u.Hostname(), NextProtos: []string{"http/1.1"},
+			InsecureSkipVerify: insecure, //nolint:gosec // G402: --insecure, which the operator has to ask for
+		}
 	}
 	if resolve == "" {
 		return t, nil
@@ -70,7 +74,7 @@ func newProbeTarget(text, resolve string, insecure bool) (*probeTarget, error) {
 
 // exchange sends a shot on a connection of its own and reads what comes back. The
 // error says why there was no connection; that it ended early is an answer, too.
-func (t *probeTarget) exchange(ctx context.Context, s *shot) ([]probeAnswer, error) {
+func (t *Target) exchange(ctx context.Context, s *shot) ([]answer, error) {
 	conn, err := t.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("no connection to %s: %w", t.address, err)
@@ -78,14 +82,14 @@ func (t *probeTarget) exchange(ctx context.Context, s *shot) ([]probeAnswer, err
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	_ = conn.SetDeadline(time.Now().Add(probePatience))
+	_ = conn.SetDeadline(time.Now().Add(t.patience))
 	// Who refuses early may close before all is written, and has answered then.
 	_, _ = io.WriteString(conn, s.text)
-	return readAnswers(conn, s), nil
+	return t.readAnswers(conn, s), nil
 }
 
-func (t *probeTarget) dial(ctx context.Context) (net.Conn, error) {
-	ctx, end := context.WithTimeout(ctx, probePatience)
+func (t *Target) dial(ctx context.Context) (net.Conn, error) {
+	ctx, end := context.WithTimeout(ctx, t.patience)
 	defer end()
 	if t.tls == nil {
 		return new(net.Dialer).DialContext(ctx, "tcp", t.address)
@@ -94,7 +98,7 @@ func (t *probeTarget) dial(ctx context.Context) (net.Conn, error) {
 }
 
 // readAnswers reads final answers: the first, or all that come.
-func readAnswers(conn net.Conn, s *shot) (answers []probeAnswer) {
+func (t *Target) readAnswers(conn net.Conn, s *shot) (answers []answer) {
 	reader := bufio.NewReader(conn)
 	method := s.method
 	for {
@@ -103,23 +107,23 @@ func readAnswers(conn net.Conn, s *shot) (answers []probeAnswer) {
 			return answers
 		}
 		if response.StatusCode < http.StatusOK && response.StatusCode != http.StatusSwitchingProtocols {
-			answers = append(answers, probeAnswer{status: response.StatusCode, header: response.Header})
+			answers = append(answers, answer{status: response.StatusCode, header: response.Header})
 			continue
 		}
 		var body bytes.Buffer
-		_, err = io.Copy(&body, io.LimitReader(response.Body, maxProbeBody))
+		_, err = io.Copy(&body, io.LimitReader(response.Body, maxBody))
 		response.Body.Close()
-		answers = append(answers, probeAnswer{response.StatusCode, response.Header, body.String()})
+		answers = append(answers, answer{response.StatusCode, response.Header, body.String()})
 		if err != nil || !s.toEnd || response.Close || response.StatusCode == http.StatusSwitchingProtocols {
 			return answers
 		}
 		method = http.MethodGet // of whatever hides behind the first
-		_ = conn.SetDeadline(time.Now().Add(probeAfterwards))
+		_ = conn.SetDeadline(time.Now().Add(t.afterwards))
 	}
 }
 
 // final is the first answer that is not interim, or nil.
-func (r *shotResult) final() *probeAnswer {
+func (r *result) final() *answer {
 	for n := range r.answers {
 		if status := r.answers[n].status; status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 			return &r.answers[n]

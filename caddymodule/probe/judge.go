@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"fmt"
@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-func pass(format string, args ...any) finding {
-	return finding{Outcome: trialPassed, Detail: fmt.Sprintf(format, args...)}
+func pass(format string, args ...any) Finding {
+	return Finding{Outcome: Passed, Detail: fmt.Sprintf(format, args...)}
 }
 
-func fail(format string, args ...any) finding {
-	return finding{Outcome: trialFailed, Detail: fmt.Sprintf(format, args...)}
+func fail(format string, args ...any) Finding {
+	return Finding{Outcome: Failed, Detail: fmt.Sprintf(format, args...)}
 }
 
-func unseen(format string, args ...any) finding {
-	return finding{Outcome: trialUnseen, Detail: fmt.Sprintf(format, args...)}
+func unseen(format string, args ...any) Finding {
+	return Finding{Outcome: NotSeen, Detail: fmt.Sprintf(format, args...)}
 }
 
 // passes: the API answers as it did when the probe began.
-func (p *probe) passes(r *shotResult) finding {
+func (p *probe) passes(r *result) Finding {
 	answer := r.final()
 	switch {
 	case r.err != nil:
@@ -29,7 +29,7 @@ func (p *probe) passes(r *shotResult) finding {
 		return fail("no answer")
 	case answer.status >= http.StatusBadRequest:
 		return fail("%d", answer.status)
-	case p.backend != nil && len(p.arrivals(r)) != 1:
+	case p.Backend != nil && len(p.arrivals(r)) != 1:
 		return fail("%d, and %d requests at the API", answer.status, len(p.arrivals(r)))
 	}
 	return pass("%d", answer.status)
@@ -38,8 +38,8 @@ func (p *probe) passes(r *shotResult) finding {
 // refusedWith: one of the statuses, and nothing reached the API. Where code is
 // not "-", the challenge has that error code, or none if it is empty (RFC 6750
 // §3.1).
-func (p *probe) refusedWith(code string, statuses ...int) func(*shotResult) finding {
-	return func(r *shotResult) finding {
+func (p *probe) refusedWith(code string, statuses ...int) func(*result) Finding {
+	return func(r *result) Finding {
 		if f, stopped := p.stopped(r); stopped {
 			return f
 		}
@@ -57,18 +57,18 @@ func (p *probe) refusedWith(code string, statuses ...int) func(*shotResult) find
 }
 
 // stopped: what no answer can make good.
-func (p *probe) stopped(r *shotResult) (finding, bool) {
+func (p *probe) stopped(r *result) (Finding, bool) {
 	if r.err != nil {
 		return fail("%v", r.err), true
 	}
 	if all := p.arrivals(r); len(all) > 0 {
 		return fail("reached the API as %s %s", all[0].Method, all[0].URL.EscapedPath()), true // the query may hold a token
 	}
-	return finding{}, false
+	return Finding{}, false
 }
 
-func judgeChallenge(answer *probeAnswer, code string) finding {
-	for _, challenge := range answer.header.Values("WWW-Authenticate") {
+func judgeChallenge(a *answer, code string) Finding {
+	for _, challenge := range a.header.Values("WWW-Authenticate") {
 		if scheme, _, _ := strings.Cut(challenge, " "); !strings.EqualFold(scheme, "Bearer") {
 			continue
 		}
@@ -76,13 +76,13 @@ func judgeChallenge(answer *probeAnswer, code string) finding {
 		given, _, _ := strings.Cut(rest, `"`)
 		switch {
 		case code == "" && coded:
-			return fail("%d, but the challenge has the error %s though no token was shown (RFC 6750 section 3.1)", answer.status, given)
+			return fail("%d, but the challenge has the error %s though no token was shown (RFC 6750 section 3.1)", a.status, given)
 		case given != code:
-			return fail("%d, but the challenge has the error %q, not %s (RFC 6750 section 3.1)", answer.status, given, code)
+			return fail("%d, but the challenge has the error %q, not %s (RFC 6750 section 3.1)", a.status, given, code)
 		}
-		return pass("%s", strings.TrimSpace(fmt.Sprint(answer.status, " ", code)))
+		return pass("%s", strings.TrimSpace(fmt.Sprint(a.status, " ", code)))
 	}
-	return fail("%d without a challenge (RFC 6750 section 3)", answer.status)
+	return fail("%d without a challenge (RFC 6750 section 3)", a.status)
 }
 
 // gateStatuses are those with which a server or a gate refuses. Others can be the
@@ -97,7 +97,7 @@ var gateStatuses = []int{
 // refused: whatever the answers are, no part of what was sent reached the API.
 // Without a backend a success is a failure, unless it is what the server has for
 // any path that it does not know.
-func (p *probe) refused(r *shotResult) finding {
+func (p *probe) refused(r *result) Finding {
 	if f, stopped := p.stopped(r); stopped {
 		return f
 	}
@@ -113,7 +113,7 @@ func (p *probe) refused(r *shotResult) finding {
 	return worst
 }
 
-func (p *probe) judgeRefusal(a *probeAnswer) finding {
+func (p *probe) judgeRefusal(a *answer) Finding {
 	switch {
 	case slices.Contains(gateStatuses, a.status):
 		return pass("%d", a.status)
@@ -121,7 +121,7 @@ func (p *probe) judgeRefusal(a *probeAnswer) finding {
 		return fail("101: the connection goes on past the gate")
 	case a.status < http.StatusOK:
 		return pass("%d", a.status) // and another answer follows
-	case p.backend != nil:
+	case p.Backend != nil:
 		return pass("%d, not from the API", a.status)
 	case p.isUnknown(a) && p.control.final().like(a):
 		return unseen("%d, as for any path, and as the API answers; --backend can tell", a.status)
@@ -134,8 +134,8 @@ func (p *probe) judgeRefusal(a *probeAnswer) finding {
 }
 
 // isUnknown: it is the server's answer to a path or a host that nobody knows.
-func (p *probe) isUnknown(a *probeAnswer) bool {
-	for _, r := range []*shotResult{p.unknown, p.elsewhere} {
+func (p *probe) isUnknown(a *answer) bool {
+	for _, r := range []*result{p.unknown, p.elsewhere} {
 		if known := r.final(); known != nil && known.like(a) {
 			return true
 		}
@@ -143,7 +143,7 @@ func (p *probe) isUnknown(a *probeAnswer) bool {
 	return false
 }
 
-func (a *probeAnswer) like(other *probeAnswer) bool {
+func (a *answer) like(other *answer) bool {
 	return a.status == other.status && a.body == other.body
 }
 

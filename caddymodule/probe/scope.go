@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"net/http"
@@ -9,7 +9,7 @@ import (
 func (p *probe) scopeTrials() []*trial {
 	const class = "scope"
 	token := bearerField(p.given.Tokens.WithoutScope)
-	uri := p.target.url.RequestURI()
+	uri := p.Target.url.RequestURI()
 	lenient := p.refusedWith("-", http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented)
 	trials := []*trial{
 		one(class, "a token without scope", p.lacksScope, p.get(token)),
@@ -28,9 +28,9 @@ func (p *probe) scopeTrials() []*trial {
 }
 
 // lacksScope: 403 insufficient_scope, naming what would do.
-func (p *probe) lacksScope(r *shotResult) finding {
+func (p *probe) lacksScope(r *result) Finding {
 	f := p.refusedWith("insufficient_scope", http.StatusForbidden)(r)
-	if f.Outcome != trialPassed {
+	if f.Outcome != Passed {
 		return f
 	}
 	named := strings.Join(r.final().header.Values("WWW-Authenticate"), ", ")

@@ -1,4 +1,4 @@
-package caddymodule
+package probe
 
 import (
 	"net/http"
@@ -23,7 +23,7 @@ func (p *probe) headerTrials() []*trial {
 		one(class, "upgrade to a websocket without a token", unshown,
 			p.get("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: cHJvYmVwcm9iZXByb2JlIQ==")),
 		one(class, "Expect without a token", p.unasked, p.get("Expect: 100-continue", "Content-Length: 1")),
-		one(class, "preflight of a foreign page", p.preflight, p.shot(http.MethodOptions, p.target.url.RequestURI(),
+		one(class, "preflight of a foreign page", p.preflight, p.shot(http.MethodOptions, p.Target.url.RequestURI(),
 			"Origin: https://probe.invalid", "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: authorization")),
 		p.pipelineTrial(class),
 	}
@@ -44,13 +44,13 @@ var overrides = []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Ov
 
 // withoutFields: if the request reached the API, the fields have not, in no
 // spelling.
-func (p *probe) withoutFields(names ...string) func(*shotResult) finding {
-	return func(r *shotResult) finding {
+func (p *probe) withoutFields(names ...string) func(*result) Finding {
+	return func(r *result) Finding {
 		if answer := r.final(); answer != nil && answer.status == http.StatusSwitchingProtocols {
 			return fail("101: the connection goes on past the gate")
 		}
 		f := p.harmless(r)
-		if f.Outcome != trialPassed {
+		if f.Outcome != Passed {
 			return f
 		}
 		for _, a := range p.arrivals(r) {
@@ -64,11 +64,23 @@ func (p *probe) withoutFields(names ...string) func(*shotResult) finding {
 	}
 }
 
-func folded(name string) string { return string(fold(nil, name, len(name))) }
+// folded are the letters and digits of a name in lower case: names that differ in
+// nothing else are one variable to CGI and what came of it.
+func folded(name string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			return c + 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			return c
+		}
+		return -1
+	}, name)
+}
 
 // unasked: a request that will be refused is not asked for its body (RFC 9110
 // §10.1.1).
-func (p *probe) unasked(r *shotResult) finding {
+func (p *probe) unasked(r *result) Finding {
 	for _, answer := range r.answers {
 		if answer.status == http.StatusContinue {
 			return fail("100: the body of a request without a token was asked for")
@@ -79,7 +91,7 @@ func (p *probe) unasked(r *shotResult) finding {
 
 // preflight: a page of any origin is told nothing, or only that it may call
 // without what browsers add by themselves; and the API is not asked.
-func (p *probe) preflight(r *shotResult) finding {
+func (p *probe) preflight(r *result) Finding {
 	if f, stopped := p.stopped(r); stopped {
 		return f
 	}
@@ -91,7 +103,7 @@ func (p *probe) preflight(r *shotResult) finding {
 	if strings.EqualFold(answer.header.Get("Access-Control-Allow-Credentials"), "true") && origin != "" {
 		return fail("%d: pages of %s may call with credentials", answer.status, origin)
 	}
-	if p.backend == nil && answer.status/100 == 2 && origin != "" && origin != "*" {
+	if p.Backend == nil && answer.status/100 == 2 && origin != "" && origin != "*" {
 		return fail("%d: every origin is allowed by name", answer.status)
 	}
 	return pass("%d", answer.status)
@@ -103,8 +115,8 @@ func (p *probe) pipelineTrial(class string) *trial {
 	hidden := p.get("Connection: close")
 	s := p.get(p.good()).followedBy(hidden.text)
 	s.toEnd = true
-	return one(class, "a request without a token behind one with", func(r *shotResult) finding {
-		if p.backend != nil && len(p.backend.with(hidden.marker)) > 0 {
+	return one(class, "a request without a token behind one with", func(r *result) Finding {
+		if p.Backend != nil && len(p.Backend.with(hidden.marker)) > 0 {
 			return fail("the second request reached the API")
 		}
 		switch len(r.answers) {
