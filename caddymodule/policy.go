@@ -266,5 +266,12 @@ func (p *Policy) builtIn(url string) *source {
 			issuer, err := p.app.issuer(context.Background(), url)
 			return err == nil && issuer.Revoked(token)
 		},
+		forgotten: func() uint64 {
+			issuer, err := p.app.issuer(context.Background(), url)
+			if err != nil { // none that it let a request pass with: it cannot have been opened
+				return 1
+			}
+			return issuer.Forgotten()
+		},
 	}
 }
