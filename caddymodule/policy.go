@@ -174,7 +174,7 @@ func (p *Policy) askActive(v *visit) *refusal {
 		return unavailable(err)
 	}
 	v.token, v.source = token, from
-	setPlaceholders(v.request, token)
+	v.caller = setPlaceholders(v.request, token)
 	return nil
 }
 
