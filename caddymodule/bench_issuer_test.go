@@ -1,11 +1,11 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -73,7 +73,7 @@ type issuerCase struct {
 	once               bool
 	sent               int // of the bodies
 
-	rate, cpu float64 // sums over the turns, as in wireCase
+	rates, cpus []float64 // of each turn: requests a second, and processor time for one
 }
 
 // preparedGrants is how many codes, and how many refresh tokens, there are to
@@ -96,7 +96,7 @@ func BenchmarkIssuer(b *testing.B) {
 				for turn := range turns + 1 {
 					for _, c := range cases {
 						if rate, cpu := c.load(b, connections); turn > 0 { // the first turn warms up
-							c.rate, c.cpu = c.rate+rate, c.cpu+cpu
+							c.rates, c.cpus = append(c.rates, rate), append(c.cpus, cpu)
 						}
 					}
 				}
@@ -104,11 +104,11 @@ func BenchmarkIssuer(b *testing.B) {
 			byName := make(map[string]*issuerCase)
 			for _, c := range cases {
 				byName[c.name] = c
-				b.ReportMetric(c.rate/float64(turns*b.N), c.name+"-req/s")
-				b.ReportMetric(c.cpu/float64(turns*b.N)*1e6, c.name+"-cpu-us/req")
+				b.ReportMetric(median(c.rates), c.name+"-req/s")
+				b.ReportMetric(median(c.cpus)*1e6, c.name+"-cpu-us/req")
 				if limit := byName[c.limit]; limit != nil {
-					b.ReportMetric(c.rate/limit.rate, c.name+"-throughput-ratio")
-					b.ReportMetric(c.cpu/limit.cpu, c.name+"-cpu-ratio")
+					b.ReportMetric(medianRatio(c.rates, limit.rates), c.name+"-throughput-ratio")
+					b.ReportMetric(medianRatio(c.cpus, limit.cpus), c.name+"-cpu-ratio")
 				}
 			}
 			b.ReportMetric(0, "ns/op")
@@ -161,6 +161,12 @@ end
 // load sends requests for two seconds; see (*process).load.
 func (c *issuerCase) load(b *testing.B, connections int) (rate, cpu float64) {
 	_, authorization, _ := strings.Cut(basic(c.client, appSecret), ": ")
+	if os.Getenv("PROF") == c.name && c.sent > 0 {
+		go func() {
+			out, err := exec.Command("curl", "-s", "-o", "/tmp/b10/"+c.name+".prof", "http://"+c.server.admin+"/debug/pprof/profile?seconds=2").CombinedOutput()
+			fmt.Println(string(out), err)
+		}()
+	}
 	before := c.server.processorSeconds(b)
 	m, output := c.server.runWrk(b, fmt.Sprintf(wrkForms, c.sent, c.bodies, authorization, c.path), connections, 2*time.Second)
 	if c.once { // as many as were answered, one on each connection that was not, and one that wrk tries out
@@ -172,51 +178,114 @@ func (c *issuerCase) load(b *testing.B, connections int) (rate, cpu float64) {
 	return m.rate, (c.server.processorSeconds(b) - before) / m.requests
 }
 
-// grants are what people have granted, ready to be redeemed.
-type grants struct {
-	codes, refreshTokens     []string // as forms
-	redeemBytes, rotateBytes int      // that a redemption and a rotation write: keys and values, without those of the index
+// grantFile is a storage in which somebody has granted something to a client, once
+// by a code that was redeemed and once by one that was not.
+type grantFile struct {
+	path               string
+	store              *bolt.Storage
+	book               *ledger.Ledger
+	issuer             string
+	redeemed           string // code
+	refreshToken       string // that it gave
+	code               *signin.Code
+	codeBytes          int // the records that a redemption writes: keys and values, without the expiry index
+	authorizationBytes int
+	refreshTokenBytes  int
 }
 
-// prepareGrants has alice sign in and grant something twice, stops the server and
-// makes many of these in its storage: all are as the issuer wrote them, each with
-// an authorization of its own.
-func (p *process) prepareGrants(b *testing.B) *grants {
+// grantOnce has alice sign in and grant something twice, stops the server and opens
+// its storage.
+func (p *process) grantOnce(b *testing.B) *grantFile {
+	b.Helper()
 	alice := p.person()
 	const scope = "offline_access read"
-	redeemed, code := codeOf(p.server, alice, scope), codeOf(p.server, alice, scope)
-	e := p.send("POST", "/token", redeemForm(redeemed), basic("web", appSecret), formType)
+	g := &grantFile{path: filepath.Join(p.dir, "oauth.db"), issuer: p.url, redeemed: codeOf(p.server, alice, scope)}
+	code := codeOf(p.server, alice, scope)
+	e := p.send("POST", "/token", redeemForm(g.redeemed), basic("web", appSecret), formType)
 	e.want(b, 200)
-	refreshToken := e.member(b, "refresh_token")
+	g.refreshToken = e.member(b, "refresh_token")
 	p.stop()
 
-	store, err := bolt.Open(filepath.Join(p.dir, "oauth.db"), bolt.Options{})
-	if err != nil {
+	var err error
+	if g.store, err = bolt.Open(g.path, bolt.Options{}); err != nil {
 		b.Fatal(err)
 	}
-	defer store.Close()
-	g := &grants{}
-	g.measure(b, store, p.url, redeemed, refreshToken)
-	var original *signin.Code
-	err = store.View(context.Background(), func(tx storage.Tx) (err error) {
+	b.Cleanup(func() { _ = g.store.Close() })
+	if g.book, err = ledger.Open(b.Context(), g.store, p.url, func() time.Duration { return time.Hour }); err != nil {
+		b.Fatal(err)
+	}
+	err = g.store.View(b.Context(), func(tx storage.Tx) (err error) {
 		key, _ := record.HandleKey(p.url, code)
-		original, err = signin.GetCode(tx, key)
-		return err
+		if g.code, err = signin.GetCode(tx, key); err != nil {
+			return err
+		}
+		return g.weigh(tx)
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	book, err := ledger.Open(context.Background(), store, p.url, func() time.Duration { return time.Hour })
-	if err != nil {
-		b.Fatal(err)
+	return g
+}
+
+// weigh measures what the redemption of a code has written.
+func (g *grantFile) weigh(tx storage.Tx) (err error) {
+	weigh := func(kind, key string) int {
+		value, missing := tx.Get(kind, key)
+		err = errors.Join(err, missing)
+		return len(key) + len(value)
 	}
-	for len(g.codes) < preparedGrants {
+	key, _ := record.HandleKey(g.issuer, g.redeemed)
+	g.codeBytes = weigh("code", key)
+	code, missing := signin.GetCode(tx, key)
+	if missing != nil {
+		return missing
+	}
+	id, subject := code.Authorization.ID, code.Authorization.Subject
+	g.authorizationBytes = weigh("authorization", g.issuer+" "+id) + weigh("authorized_by", g.issuer+" "+subject+" "+id)
+	key, _ = record.HandleKey(g.issuer, g.refreshToken)
+	g.refreshTokenBytes = weigh("refresh_token", key)
+	return err
+}
+
+// copyCode writes a code like the one that was not redeemed.
+func (g *grantFile) copyCode(tx storage.Tx) (code string, err error) {
+	made := *g.code
+	made.Authorization.ID = record.NewID()
+	made.Expiry = time.Now().UTC().Add(time.Hour)
+	code = record.NewHandle()
+	key, _ := record.HandleKey(g.issuer, code)
+	return code, signin.PutCode(tx, key, &made, made.Expiry)
+}
+
+// copyRefreshToken writes an authorization like the one that was given, of that
+// person, and a refresh token of it that expires then.
+func (g *grantFile) copyRefreshToken(tx storage.Tx, subject string, expiry time.Time) (token string, err error) {
+	made := g.code.Authorization
+	made.ID, made.Subject = record.NewID(), subject
+	token = record.NewHandle()
+	key, _ := record.HandleKey(g.issuer, token)
+	value := map[string]string{"authorization_id": made.ID}
+	return token, errors.Join(g.book.Put(tx, &made), record.Put(tx, "refresh_token", key, value, expiry))
+}
+
+// grants are what people have granted, ready to be redeemed.
+type grants struct {
+	codes, refreshTokens     []string // as forms
+	redeemBytes, rotateBytes int      // that a redemption and a rotation write
+}
+
+// prepareGrants makes many copies of a grant in the storage of a server, which it
+// stops: each is as the issuer wrote it, with an authorization of its own.
+func (p *process) prepareGrants(b *testing.B) *grants {
+	g := p.grantOnce(b)
+	all := &grants{redeemBytes: g.codeBytes + g.authorizationBytes + g.refreshTokenBytes, rotateBytes: 2 * g.refreshTokenBytes}
+	for len(all.codes) < preparedGrants {
 		code, refreshToken := make([]string, 500), make([]string, 500)
-		err := store.Update(context.Background(), func(tx storage.Tx) (err error) {
+		err := g.store.Update(b.Context(), func(tx storage.Tx) (err error) {
 			for n := range code {
 				var err1, err2 error
-				code[n], err1 = copyCode(tx, p.url, original)
-				refreshToken[n], err2 = copyRefreshToken(tx, book, p.url, original.Authorization)
+				code[n], err1 = g.copyCode(tx)
+				refreshToken[n], err2 = g.copyRefreshToken(tx, g.code.Authorization.Subject, g.code.Authorization.Expiry)
 				err = errors.Join(err, err1, err2)
 			}
 			return err
@@ -225,54 +294,12 @@ func (p *process) prepareGrants(b *testing.B) *grants {
 			b.Fatal(err)
 		}
 		for n := range code {
-			g.codes = append(g.codes, redeemForm(code[n]))
-			g.refreshTokens = append(g.refreshTokens, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken[n]}}.Encode())
+			all.codes = append(all.codes, redeemForm(code[n]))
+			all.refreshTokens = append(all.refreshTokens, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken[n]}}.Encode())
 		}
 	}
-	return g
-}
-
-// measure weighs what the redemption of a code and of a refresh token write.
-func (g *grants) measure(b *testing.B, store storage.Storage, issuer, code, refreshToken string) {
-	err := store.View(context.Background(), func(tx storage.Tx) error {
-		weigh := func(kind, key string) (int, error) {
-			value, err := tx.Get(kind, key)
-			return len(key) + len(value), err
-		}
-		key, _ := record.HandleKey(issuer, code)
-		redeemed, err := signin.GetCode(tx, key)
-		if err != nil {
-			return err
-		}
-		granted := redeemed.Authorization
-		size1, err1 := weigh("code", key)
-		size2, err2 := weigh("authorization", issuer+" "+granted.ID)
-		size3, err3 := weigh("authorized_by", issuer+" "+granted.Subject+" "+granted.ID)
-		key, _ = record.HandleKey(issuer, refreshToken)
-		size4, err4 := weigh("refresh_token", key)
-		g.redeemBytes, g.rotateBytes = size1+size2+size3+size4, 2*size4
-		return errors.Join(err1, err2, err3, err4)
-	})
-	if err != nil {
+	if err := g.store.Close(); err != nil {
 		b.Fatal(err)
 	}
-}
-
-// copyCode writes a code like another one.
-func copyCode(tx storage.Tx, issuer string, original *signin.Code) (code string, err error) {
-	made := *original
-	made.Authorization.ID = record.RandomText(16)
-	made.Expiry = time.Now().UTC().Add(time.Hour)
-	code = record.NewHandle()
-	key, _ := record.HandleKey(issuer, code)
-	return code, signin.PutCode(tx, key, &made, made.Expiry)
-}
-
-// copyRefreshToken writes a refresh token of an authorization like another one.
-func copyRefreshToken(tx storage.Tx, book *ledger.Ledger, issuer string, granted ledger.Authorization) (token string, err error) {
-	granted.ID = record.RandomText(16)
-	token = record.NewHandle()
-	key, _ := record.HandleKey(issuer, token)
-	value := map[string]string{"authorization_id": granted.ID}
-	return token, errors.Join(book.Put(tx, &granted), record.Put(tx, "refresh_token", key, value, granted.Expiry))
+	return all
 }

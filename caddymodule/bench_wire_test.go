@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,7 +70,24 @@ type wireCase struct {
 	name, path, tokens string // tokens: a file with one a line; none when empty
 	refused            bool
 
-	rate, cpu float64 // sums of requests/s and of processor time for a request, over the turns
+	rates, cpus []float64 // of each turn: requests a second, and processor time for one
+}
+
+// median is the middle one: a turn in which the machine had something else to do
+// does not move it.
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// medianRatio is the median of the ratios turn by turn: what one turn of both is
+// measured against was measured seconds before.
+func medianRatio(of, to []float64) float64 {
+	ratios := make([]float64, len(of))
+	for n := range of {
+		ratios[n] = of[n] / to[n]
+	}
+	return median(ratios)
 }
 
 // BenchmarkGateWire compares a plain reverse_proxy with routes behind a gate: wrk
@@ -99,15 +117,15 @@ func BenchmarkGateWire(b *testing.B) {
 							continue
 						}
 						rate, cpu := p.load(b, c, connections, 2*time.Second)
-						c.rate, c.cpu = c.rate+rate, c.cpu+cpu
+						c.rates, c.cpus = append(c.rates, rate), append(c.cpus, cpu)
 					}
 				}
 			}
 			for _, c := range cases {
-				b.ReportMetric(c.rate/float64(turns*b.N), c.name+"-req/s")
-				b.ReportMetric(c.cpu/float64(turns*b.N)*1e6, c.name+"-cpu-us/req")
-				b.ReportMetric(c.rate/cases[0].rate, c.name+"-throughput-ratio")
-				b.ReportMetric(c.cpu/cases[0].cpu, c.name+"-cpu-ratio")
+				b.ReportMetric(median(c.rates), c.name+"-req/s")
+				b.ReportMetric(median(c.cpus)*1e6, c.name+"-cpu-us/req")
+				b.ReportMetric(medianRatio(c.rates, cases[0].rates), c.name+"-throughput-ratio")
+				b.ReportMetric(medianRatio(c.cpus, cases[0].cpus), c.name+"-cpu-ratio")
 			}
 			b.ReportMetric(0, "ns/op")
 		})
