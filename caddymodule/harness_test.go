@@ -67,6 +67,7 @@ type server struct {
 	url     string // where $GATE listens
 	admin   string // host:port of the admin endpoint
 	backend string // host:port for $BACKEND
+	program string // that runs it as a process; empty: the built binary
 
 	reloaded bool // a configuration was loaded after the first
 }

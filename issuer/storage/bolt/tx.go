@@ -123,6 +123,11 @@ func (t *tx) ListAfter(kind, prefix, after string, fn func(key string, value []b
 // changed says whether there is anything to commit.
 func (t *tx) changed() bool { return !t.writes.Empty() || len(t.stale) > 0 }
 
+// fillPercent is how full a page is left that becomes too full and is parted. The
+// keys of most records grow with time, so that few of what comes later belong
+// there; bbolt's half would leave half of such a file empty.
+const fillPercent = 0.9
+
 // apply moves the pending writes into the bbolt transaction and keeps the
 // expiry index exact. An error means that the whole group has to be given up.
 func (t *tx) apply() (err error) {
@@ -132,11 +137,13 @@ func (t *tx) apply() (err error) {
 		}
 	}()
 	index := t.bolt.Bucket(expiryBucket)
+	index.FillPercent = fillPercent
 	err = t.writes.Each(func(kind, key string, w pending.Write) error {
 		records, err := t.bolt.CreateBucketIfNotExists(kindBucket(kind))
 		if err != nil {
 			return err
 		}
+		records.FillPercent = fillPercent
 		return applyOne(records, index, kind, key, w)
 	})
 	if err != nil {
