@@ -30,15 +30,15 @@ const beCaddy = "OAUTH_TEST_BE_CADDY"
 
 // runCaddy is the main function of such a process.
 func runCaddy() {
-	caddy.RegisterModule(new(limit))
+	caddy.RegisterModule(new(leastWork))
 	httpcaddyfile.RegisterHandlerDirective("limit", parseLimit)
 	httpcaddyfile.RegisterDirectiveOrder("limit", httpcaddyfile.Before, "respond")
 	caddycmd.Main()
 }
 
-// limit is the least that a token endpoint has to do, and nothing else: it reads
+// leastWork is the least that a token endpoint has to do, and nothing else: it reads
 // the form and makes a signature, or a commit of as many bytes as a grant writes.
-type limit struct {
+type leastWork struct {
 	Bytes int    `json:"bytes,omitempty"` // of the record; 0: a signature in place of a commit
 	File  string `json:"file,omitempty"`
 
@@ -48,12 +48,12 @@ type limit struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (*limit) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.limit", New: func() caddy.Module { return new(limit) }}
+func (*leastWork) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.limit", New: func() caddy.Module { return new(leastWork) }}
 }
 
 // Provision makes the key and the file.
-func (l *limit) Provision(caddy.Context) (err error) {
+func (l *leastWork) Provision(caddy.Context) (err error) {
 	l.value = make([]byte, l.Bytes)
 	_, _ = rand.Read(l.value)
 	if l.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil || l.Bytes == 0 {
@@ -64,7 +64,7 @@ func (l *limit) Provision(caddy.Context) (err error) {
 }
 
 // Cleanup closes the file.
-func (l *limit) Cleanup() error {
+func (l *leastWork) Cleanup() error {
 	if l.store == nil {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (l *limit) Cleanup() error {
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
-func (l *limit) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
+func (l *leastWork) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) (err error) {
 	if err := r.ParseForm(); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (l *limit) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 
 // commit writes one record of as many bytes, key and value, as a grant writes in
 // all of its own, under a key that grows with time as those do.
-func (l *limit) commit(ctx context.Context) (string, error) {
+func (l *leastWork) commit(ctx context.Context) (string, error) {
 	handle := record.NewHandle()
 	key, _ := record.HandleKey("https://auth.example.com", handle)
 	return handle, l.store.Update(ctx, func(tx storage.Tx) error {
@@ -100,7 +100,7 @@ func (l *limit) commit(ctx context.Context) (string, error) {
 }
 
 // sign makes a JWT with the standard library.
-func (l *limit) sign(scope string) (string, error) {
+func (l *leastWork) sign(scope string) (string, error) {
 	now := time.Now().Unix()
 	claims, err := json.Marshal(map[string]any{
 		"iss": "https://auth.example.com", "sub": "app", "aud": "https://auth.example.com/api", "client_id": "app",
@@ -126,7 +126,7 @@ func (l *limit) sign(scope string) (string, error) {
 //
 //	limit [<matcher>] [<bytes> <file>]
 func parseLimit(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	l := new(limit)
+	l := new(leastWork)
 	h.Next() // directive name
 	args := h.RemainingArgs()
 	if len(args) != 2 {
@@ -139,7 +139,7 @@ func parseLimit(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 }
 
 var (
-	_ caddy.Provisioner           = (*limit)(nil)
-	_ caddy.CleanerUpper          = (*limit)(nil)
-	_ caddyhttp.MiddlewareHandler = (*limit)(nil)
+	_ caddy.Provisioner           = (*leastWork)(nil)
+	_ caddy.CleanerUpper          = (*leastWork)(nil)
+	_ caddyhttp.MiddlewareHandler = (*leastWork)(nil)
 )
