@@ -7,6 +7,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 )
 
 // Caddy's access log has the whole target of a request and the Location of its
@@ -35,9 +37,9 @@ func (h *IssuerHandler) logWithoutSecrets(w caddyhttp.ResponseRecorder, r *http.
 		zap.String("request_id", requestID(r)),
 		zap.String("client_ip", client),
 		zap.String("proto", r.Proto),
-		zap.String("method", r.Method),
-		zap.String("host", r.Host),
-		zap.String("path", r.URL.Path),
+		zap.String("method", audit.Loggable(r.Method)),
+		zap.String("host", audit.Bounded(r.Host, loggedText)),
+		zap.String("path", audit.Bounded(r.URL.Path, loggedText)),
 		zap.Duration("duration", time.Since(begun)),
 		zap.Int("size", w.Size()),
 		zap.Int("status", w.Status()),

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,20 +70,38 @@ type wireCase struct {
 	name, path, tokens string // tokens: a file with one a line; none when empty
 	refused            bool
 
-	rate, cpu float64 // sums of requests/s and of processor time for a request, over the turns
+	rates, cpus []float64 // of each turn: requests a second, and processor time for one
+}
+
+// median is the middle one: a turn in which the machine had something else to do
+// does not move it.
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// medianRatio is the median of the ratios turn by turn: what one turn of both is
+// measured against was measured seconds before.
+func medianRatio(of, to []float64) float64 {
+	ratios := make([]float64, len(of))
+	for n := range of {
+		ratios[n] = of[n] / to[n]
+	}
+	return median(ratios)
 }
 
 // BenchmarkGateWire compares a plain reverse_proxy with routes behind a gate: wrk
 // sends the requests, and the gate's process has nothing else to do, so that its
-// processor time (/proc/PID/stat) is that of the requests. The cases take turns
-// of two seconds, in one command; docs/benchmarks.md says how to read it.
+// processor time (/proc/PID/stat) is that of the requests. The plain route gets the
+// same requests, token and all. The cases take turns of two seconds, in one
+// command; docs/benchmarks.md says how to read it.
 func BenchmarkGateWire(b *testing.B) {
 	p := startWire(b)
 	one, many, garbage := p.tokenFile("one", 1), p.tokenFile("many", 10_000), p.garbageFile("garbage", 100_000)
 	for _, connections := range []int{32, 128} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
 			cases := []*wireCase{
-				{name: "plain", path: "/plain/x"},
+				{name: "plain", path: "/plain/x", tokens: one}, // the same requests as to the gate
 				{name: "one-token", path: "/api/x", tokens: one},
 				{name: "10000-tokens", path: "/api/x", tokens: many},
 				{name: "five-rules", path: "/rules/x", tokens: one},
@@ -97,15 +117,15 @@ func BenchmarkGateWire(b *testing.B) {
 							continue
 						}
 						rate, cpu := p.load(b, c, connections, 2*time.Second)
-						c.rate, c.cpu = c.rate+rate, c.cpu+cpu
+						c.rates, c.cpus = append(c.rates, rate), append(c.cpus, cpu)
 					}
 				}
 			}
 			for _, c := range cases {
-				b.ReportMetric(c.rate/float64(turns*b.N), c.name+"-req/s")
-				b.ReportMetric(c.cpu/float64(turns*b.N)*1e6, c.name+"-cpu-us/req")
-				b.ReportMetric(c.rate/cases[0].rate, c.name+"-throughput-ratio")
-				b.ReportMetric(c.cpu/cases[0].cpu, c.name+"-cpu-ratio")
+				b.ReportMetric(median(c.rates), c.name+"-req/s")
+				b.ReportMetric(median(c.cpus)*1e6, c.name+"-cpu-us/req")
+				b.ReportMetric(medianRatio(c.rates, cases[0].rates), c.name+"-throughput-ratio")
+				b.ReportMetric(medianRatio(c.cpus, cases[0].cpus), c.name+"-cpu-ratio")
 			}
 			b.ReportMetric(0, "ns/op")
 		})
@@ -224,6 +244,7 @@ end
 type measured struct {
 	rate, requests float64
 	p99            time.Duration
+	refused        bool // one or more
 }
 
 var (
@@ -235,20 +256,26 @@ var (
 
 // wrk sends a case's requests for some time.
 func (p *process) wrk(b *testing.B, c *wireCase, connections int, d time.Duration) measured {
-	script := filepath.Join(p.dir, fmt.Sprintf("%s-%d.lua", filepath.Base(c.tokens)+strings.ReplaceAll(c.path, "/", "-"), connections))
-	if err := os.WriteFile(script, fmt.Appendf(nil, wrkScript, c.tokens, c.tokens, c.path), 0o600); err != nil {
+	m, output := p.runWrk(b, fmt.Sprintf(wrkScript, c.tokens, c.tokens, c.path), connections, d)
+	if m.refused != c.refused {
+		b.Errorf("%s: refused: %v\n%s", c.path, m.refused, output)
+	}
+	return m
+}
+
+// runWrk sends the requests that a script makes.
+func (p *process) runWrk(b *testing.B, script string, connections int, d time.Duration) (measured, []byte) {
+	file := filepath.Join(p.dir, fmt.Sprintf("wrk-%x.lua", sha256.Sum256([]byte(script))))
+	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		b.Error(err)
 	}
 	output, err := exec.Command("wrk", "-t1", "-c"+strconv.Itoa(connections), "-d"+strconv.Itoa(int(d.Seconds()))+"s",
-		"--latency", "-s", script, p.url).CombinedOutput()
+		"--latency", "-s", file, p.url).CombinedOutput()
 	if err != nil {
 		b.Errorf("wrk: %v: %s", err, output)
 	}
-	if refused := wrkRefused.Match(output); refused != c.refused {
-		b.Errorf("%s: refused: %v\n%s", c.path, refused, output)
-	}
 	p99, _ := time.ParseDuration(find(wrkP99, output))
-	return measured{number(find(wrkRate, output)), number(find(wrkRequests, output)), p99}
+	return measured{number(find(wrkRate, output)), number(find(wrkRequests, output)), p99, wrkRefused.Match(output)}, output
 }
 
 func find(pattern *regexp.Regexp, text []byte) string {

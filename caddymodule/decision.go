@@ -12,13 +12,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 )
 
 // Bounds of the refusals that a gate logs. Anybody can cause refusals; nobody
-// should be able to fill a disk with them.
+// should be able to fill a disk with them. One address causes a quarter of the lines
+// at most.
 const (
 	loggedAtOnce    = 100 // refusals
 	loggedPerSecond = 20
+	loggedText      = 512 // bytes of what a stranger can choose
 )
 
 // decisions counts what a gate decides and logs what it refuses.
@@ -73,30 +76,30 @@ func (d *decisions) log(v *visit, refused *refusal) {
 	if line == nil {
 		return
 	}
-	unlogged, may := d.budget.Take(time.Now())
+	client, _ := caddyhttp.GetVar(v.request.Context(), caddyhttp.ClientIPVarKey).(string)
+	unlogged, may := d.budget.Take(time.Now(), limit.Source(client))
 	if !may {
 		return
 	}
-	line.Write(d.fields(v, refused, unlogged)...)
+	line.Write(d.fields(v, refused, client, unlogged)...)
 }
 
-func (d *decisions) fields(v *visit, refused *refusal, unlogged int) []zap.Field {
+func (d *decisions) fields(v *visit, refused *refusal, client string, unlogged int) []zap.Field {
 	r := v.request
-	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	fields := []zap.Field{
 		zap.String("request_id", requestID(r)),
 		zap.Int("status", refused.status),
 		zap.String("outcome", refused.outcome),
 		zap.String("reason", refused.Error()),
 		zap.String("resource", d.policy.Resource),
-		zap.String("method", r.Method),
-		zap.String("path", r.URL.Path),
+		zap.String("method", audit.Loggable(r.Method)),
+		zap.String("path", audit.Bounded(r.URL.Path, loggedText)),
 		zap.String("client_ip", client),
 		zap.String("decided_by", d.policy.decidedBy(refused)),
 	}
 	if v.token != nil {
-		fields = append(fields, zap.String("issuer", v.token.Issuer), zap.String("subject", v.token.Subject),
-			zap.String("client_id", v.token.ClientID), zap.String("token_id", v.token.ID))
+		fields = append(fields, zap.String("issuer", v.token.Issuer), zap.String("subject", audit.Bounded(v.token.Subject, loggedText)),
+			zap.String("client_id", audit.Bounded(v.token.ClientID, loggedText)), zap.String("token_id", audit.Bounded(v.token.ID, loggedText)))
 	}
 	if refused.scope != "" {
 		fields = append(fields, zap.String("needed_scope", refused.scope))

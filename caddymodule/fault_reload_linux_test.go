@@ -63,10 +63,10 @@ type steadyLoad struct {
 	begun          time.Time
 }
 
-func (s *faultSite) steadyLoad(p *process) *steadyLoad {
+func (s *faultSite) steadyLoad(p *server) *steadyLoad {
 	s.t.Helper()
 	l := &steadyLoad{faultSite: s, stop: make(chan struct{}), begun: time.Now()}
-	good, revoked := s.accessToken(p.server), s.accessToken(p.server)
+	good, revoked := s.accessToken(p), s.accessToken(p)
 	p.send("POST", "/revoke", url.Values{"token": {revoked}}.Encode(), basic("web", appSecret), formType).want(s.t, 200)
 	code, err := s.code()
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *faultSite) steadyLoad(p *process) *steadyLoad {
 	return l
 }
 
-func (s *faultSite) undecidedDevice(p *process) string {
+func (s *faultSite) undecidedDevice(p *server) string {
 	s.t.Helper()
 	a := p.send("POST", "/device-authorization", "scope=read", basic("web", appSecret), formType)
 	a.want(s.t, 200)
@@ -193,7 +193,7 @@ func TestFaultReload(t *testing.T) {
 		{"refresh_token_grace off", "refresh_token_grace off\n\t\t\tclient other {\n\t\t\t\tsecret_hash $HASH\n\t\t\t\tgrant client_credentials\n\t\t\t\tscope read\n\t\t\t}"},
 		{"level DEBUG", "level INFO"},
 	}
-	load := site.steadyLoad(p)
+	load := site.steadyLoad(p.server)
 	reload := func(n int) {
 		load.more(int64(scaled(90, 180)))
 		v := variants[n%len(variants)]
@@ -248,7 +248,7 @@ func TestFaultFailingReload(t *testing.T) {
 		}
 		broken = append(broken, text)
 	}
-	load := site.steadyLoad(p)
+	load := site.steadyLoad(p.server)
 	fail := func(n int) {
 		load.more(int64(scaled(30, 60)))
 		a := p.send("POST", "http://"+p.admin+"/load", broken[n%len(broken)], "Content-Type: application/json")

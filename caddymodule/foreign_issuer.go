@@ -91,8 +91,16 @@ var foreignPool = caddy.NewUsagePool()
 type foreign struct {
 	introspect.Introspector
 	issuer string            // its URL
-	cache  *introspect.Cache // nil where answers are remembered elsewhere
+	cache  *introspect.Cache // nil where answers are remembered elsewhere, as are keys
+	keys   *introspect.RemoteKeySet
 	asked  askedIssuer
+}
+
+// forgotten is that of a source. It looks after the keys, too: while a response goes
+// on, perhaps nobody else does.
+func (f *foreign) forgotten() uint64 {
+	f.keys.Fresh()
+	return f.cache.Forgotten()
 }
 
 // askedIssuer is what asks the issuer for its keys, or about tokens.
@@ -139,11 +147,15 @@ func (c *ForeignIssuer) source(resource string, alone bool) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &source{
+	from := &source{
 		url: c.Issuer, audience: audience, opaque: c.Introspection != nil,
 		introspector: func(context.Context) (introspect.Introspector, error) { return value.(*foreign), nil },
 		release:      func() error { _, err := foreignPool.Delete(key); return err },
-	}, nil
+	}
+	if judge := value.(*foreign); judge.cache != nil {
+		from.forgotten = judge.forgotten
+	}
+	return from, nil
 }
 
 // foreign makes what judges the tokens of the issuer.
@@ -187,7 +199,8 @@ func (c *ForeignIssuer) foreign() (*foreign, error) {
 		return nil, errors.Join(err, keys.Close())
 	}
 	cache = introspect.NewCache(timedIntrospector{named, newVerifications(c.Issuer)}, cachedForeignTokens)
-	return &foreign{Introspector: cache, issuer: c.Issuer, cache: cache, asked: keys}, nil
+	cache.While(keys.Fresh)
+	return &foreign{Introspector: cache, issuer: c.Issuer, cache: cache, keys: keys, asked: keys}, nil
 }
 
 // namesOf keeps the names of one issuer apart from those of the others.

@@ -355,6 +355,7 @@ func TestForeignUnavailable(t *testing.T) {
 	}
 	facts := map[string]any{"aud": s.url + "/api", "sub": "alice"}
 	toy.grant("opaque-known", facts)
+	toy.grant("opaque.with.dots", facts) // as those of some issuers are
 	atNowhere := toy.accessToken(t, map[string]any{"iss": nowhere, "aud": s.url + "/api"})
 	for _, test := range []struct {
 		must, foreign, token string
@@ -365,6 +366,7 @@ func TestForeignUnavailable(t *testing.T) {
 		{"the endpoint does not know the gate", "trusted_issuer " + toy.URL + " {\n\t\t\tintrospection gate " + canary + "-wrong\n\t\t}", "opaque-known", 503},
 		{"one is down, and the other knows the token", ask(nowhere) + ask(toy.URL), "opaque-known", 200},
 		{"in any order", ask(toy.URL) + ask(nowhere), "opaque-known", 200},
+		{"two dots make no JWT", ask(toy.URL), "opaque.with.dots", 200},
 		{"one is down, and the other does not know it: it may be the first one's", ask(nowhere) + ask(toy.URL), "opaque-unknown", 503},
 		{"in any order", ask(toy.URL) + ask(nowhere), "opaque-unknown", 503},
 		{"all are there, and nobody knows it", ask(toy.URL) + ask(second.URL), "opaque-unknown", 401},

@@ -27,6 +27,7 @@ type visit struct {
 	text   string            // the token that the request shows
 	source *source           // whose token it is
 	token  *introspect.Token // what it grants; nil where none is needed
+	caller *caller           // who is known by it to what comes after
 
 	// open says why the request passes without a token: "public" or "anonymous".
 	// What comes after is not asked.
@@ -59,6 +60,7 @@ func (g gate) decide(v *visit) *refusal {
 		refused := g[n].ask(v)
 		if refused != nil {
 			refused.check = &g[n]
+			v.caller.unknown()
 		}
 		if v.noted != nil {
 			v.noted(&g[n], refused)

@@ -67,6 +67,7 @@ type server struct {
 	url     string // where $GATE listens
 	admin   string // host:port of the admin endpoint
 	backend string // host:port for $BACKEND
+	program string // that runs it as a process; empty: the built binary
 
 	reloaded bool // a configuration was loaded after the first
 }
@@ -139,6 +140,13 @@ func (s *server) log() string {
 func start(t testing.TB, caddyfile, backend string) *server {
 	t.Helper()
 	s := newServer(t, backend)
+	startHere(t, s, caddyfile)
+	return s
+}
+
+// startHere loads a Caddyfile of a server into this process, as start does.
+func startHere(t testing.TB, s *server, caddyfile string) {
+	t.Helper()
 	t.Setenv("XDG_DATA_HOME", s.dir)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -151,7 +159,6 @@ func start(t testing.TB, caddyfile, backend string) *server {
 	if err := s.load(caddyfile); err != nil {
 		t.Fatal("load:", err)
 	}
-	return s
 }
 
 // load replaces the configuration of this process, as a reload does.

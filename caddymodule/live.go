@@ -18,7 +18,8 @@ const (
 	liveEvery = 250 * time.Millisecond
 
 	// askAgainAfter is how often the issuer of an opaque token is asked about it
-	// while a request goes on. Its answers are believed for some time anyway.
+	// while a request goes on, and an issuer that could not tell. Answers about
+	// opaque tokens are believed for some time anyway.
 	askAgainAfter = 10 * time.Second
 
 	liveShards = 16
@@ -52,8 +53,12 @@ type liveRequest struct {
 
 	w     http.ResponseWriter
 	until time.Time // zero: no end is known
-	asked time.Time // when the issuer of an opaque token was last asked; zero for other tokens
+	asked time.Time // when the issuer of the token was last asked; zero where it need not be asked again
 	cut   bool
+
+	// forgotten is what the source said of itself when the token was last judged;
+	// zero at first, since a key may be taken back while a request is let pass.
+	forgotten uint64
 }
 
 // liveKey is the one key of the pool that holds the one liveRequests.
@@ -174,26 +179,47 @@ func (s *liveShard) look(now time.Time) {
 		switch live := &v.live; {
 		case live.cut, !live.until.IsZero() && !now.Before(live.until), v.source.revoked != nil && v.source.revoked(v.token):
 			live.end()
-		case !live.asked.IsZero() && now.Sub(live.asked) >= askAgainAfter:
-			live.asked = now
+		case live.isDue(now, v.source):
 			go s.askAgain(v, v.source, v.text)
 		}
 	}
 }
 
-// askAgain asks the issuer of an opaque token whether it is still active. Whoever
-// cannot tell does not end a request that was let pass.
+// isDue tells whether the issuer is to be asked again about the token: the key that
+// signed it may have been taken back, or it is time to.
+func (r *liveRequest) isDue(now time.Time, from *source) bool {
+	if from.forgotten != nil {
+		if forgotten := from.forgotten(); forgotten != r.forgotten {
+			r.forgotten = forgotten
+			return true
+		}
+	}
+	if r.asked.IsZero() || now.Sub(r.asked) < askAgainAfter {
+		return false
+	}
+	r.asked = now
+	return true
+}
+
+// askAgain asks the issuer of a token whether it is still active. Whoever cannot
+// tell does not end a request that was let pass, and is asked once more.
 func (s *liveShard) askAgain(v *visit, from *source, text string) {
 	_, err := from.introspect(context.Background(), text)
-	if !errors.Is(err, introspect.ErrInactive) {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for live := s.first; live != nil; live = live.live.next {
-		if live == v && live.text == text { // and no other request in the same place
-			live.live.end()
+	for other := s.first; other != nil; other = other.live.next {
+		if other != v || other.text != text { // another request in the same place
+			continue
 		}
+		switch live := &other.live; {
+		case errors.Is(err, introspect.ErrInactive):
+			live.end()
+		case err != nil:
+			live.asked = time.Now()
+		case !from.opaque:
+			live.asked = time.Time{}
+		}
+		return
 	}
 }
 

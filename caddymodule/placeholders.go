@@ -17,36 +17,54 @@ const (
 	claimPlaceholder = userPlaceholder + "claims."
 )
 
+// caller is who calls, for the placeholders. A gate that refuses the request takes
+// the token back: what comes after it (another authentication provider, an error
+// page, or the API where refusals are only reported) must not take a stranger for
+// whoever that token speaks for.
+type caller struct{ token *introspect.Token }
+
 // setPlaceholders makes the caller known. Values are looked up only when somebody
 // asks.
-func setPlaceholders(r *http.Request, token *introspect.Token) {
+func setPlaceholders(r *http.Request, token *introspect.Token) *caller {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
-		return
+		return nil
 	}
-	repl.Map(func(key string) (any, bool) {
-		if !strings.HasPrefix(key, userPlaceholder) {
-			return nil, false
-		}
-		if name, ok := strings.CutPrefix(key, claimPlaceholder); ok {
-			return claimPlaceholderValue(token, name)
-		}
-		switch key {
-		case "http.auth.user.id":
-			return token.Subject, true
-		case "http.auth.user.client_id":
-			return token.ClientID, true
-		case "http.auth.user.scope":
-			return joinScope(token.Scope), true
-		case "http.auth.user.actor":
-			return actorText(token.Actor), true
-		case "http.auth.user.issuer":
-			return token.Issuer, true
-		case "http.auth.user.token_id":
-			return token.ID, true
-		}
+	c := &caller{token}
+	repl.Map(c.placeholder)
+	return c
+}
+
+// unknown makes the caller nobody.
+func (c *caller) unknown() {
+	if c != nil {
+		c.token = nil
+	}
+}
+
+func (c *caller) placeholder(key string) (any, bool) {
+	token := c.token
+	if token == nil || !strings.HasPrefix(key, userPlaceholder) {
 		return nil, false
-	})
+	}
+	if name, ok := strings.CutPrefix(key, claimPlaceholder); ok {
+		return claimPlaceholderValue(token, name)
+	}
+	switch key {
+	case "http.auth.user.id":
+		return token.Subject, true
+	case "http.auth.user.client_id":
+		return token.ClientID, true
+	case "http.auth.user.scope":
+		return joinScope(token.Scope), true
+	case "http.auth.user.actor":
+		return actorText(token.Actor), true
+	case "http.auth.user.issuer":
+		return token.Issuer, true
+	case "http.auth.user.token_id":
+		return token.ID, true
+	}
+	return nil, false
 }
 
 // claimPlaceholderValue returns a claim as a value of Go, so that expressions can

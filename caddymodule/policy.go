@@ -174,7 +174,7 @@ func (p *Policy) askActive(v *visit) *refusal {
 		return unavailable(err)
 	}
 	v.token, v.source = token, from
-	setPlaceholders(v.request, token)
+	v.caller = setPlaceholders(v.request, token)
 	return nil
 }
 
@@ -265,6 +265,13 @@ func (p *Policy) builtIn(url string) *source {
 		revoked: func(token *introspect.Token) bool {
 			issuer, err := p.app.issuer(context.Background(), url)
 			return err == nil && issuer.Revoked(token)
+		},
+		forgotten: func() uint64 {
+			issuer, err := p.app.issuer(context.Background(), url)
+			if err != nil { // none that it let a request pass with: it cannot have been opened
+				return 1
+			}
+			return issuer.Forgotten()
 		},
 	}
 }

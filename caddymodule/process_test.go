@@ -29,6 +29,10 @@ var binary struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(beCaddy) != "" {
+		runCaddy()
+		return
+	}
 	status := m.Run()
 	if binary.dir != "" {
 		os.RemoveAll(binary.dir)
@@ -56,11 +60,15 @@ func caddyBinary(t testing.TB) string {
 	return filepath.Join(binary.dir, "caddy")
 }
 
-// command makes a run of the built binary whose files are all in the server's
-// directory.
+// command makes a run of the built binary, or of the server's own program, whose
+// files are all in the server's directory.
 func (s *server) command(arguments ...string) *exec.Cmd {
 	s.t.Helper()
-	c := exec.Command(caddyBinary(s.t), arguments...)
+	program := s.program
+	if program == "" {
+		program = caddyBinary(s.t)
+	}
+	c := exec.Command(program, arguments...)
 	c.Dir = s.dir
 	c.Env = append(environment(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir,
 		"CADDY_ADMIN="+s.admin)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
@@ -21,6 +20,11 @@ type source struct {
 	// revoked tells whether a token that was active is revoked now, of an issuer
 	// that knows without being asked; nil for the others.
 	revoked func(*introspect.Token) bool
+
+	// forgotten is a number, never zero, that changes when a token that was active
+	// may be so no more because its key was taken back; nil where answers are
+	// remembered only for some time.
+	forgotten func() uint64
 
 	release func() error // gives back what the source shares with others; may be nil
 }
@@ -49,7 +53,7 @@ func (all sources) introspect(ctx context.Context, text string) (*introspect.Tok
 		token, err := all[0].introspect(ctx, text)
 		return token, all[0], err
 	}
-	if strings.Count(text, ".") == 2 {
+	if introspect.IsJWT(text) {
 		url, err := introspect.UnverifiedIssuer(text)
 		if err != nil {
 			return nil, nil, err

@@ -7,7 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/bolt"
 )
@@ -67,7 +66,7 @@ func (b *BoltStorage) Place() string {
 
 // Open implements Storage.
 func (b *BoltStorage) Open() (storage.Storage, error) {
-	return bolt.Open(b.Path, bolt.Options{Vital: []string{ledger.KindRevoked}})
+	return bolt.Open(b.Path, bolt.Options{})
 }
 
 // UnmarshalCaddyfile reads

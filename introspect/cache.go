@@ -30,6 +30,8 @@ type Cache struct {
 	// forgets counts calls of Forget. What was looked up before one is not
 	// remembered after it.
 	forgets atomic.Uint64
+
+	believes func() bool // set by While; nil: always
 }
 
 const (
@@ -59,6 +61,11 @@ func NewCache(next Introspector, entries int) *Cache {
 	return c
 }
 
+// While makes the Cache return what it remembers only while believes returns true,
+// which is asked for every token and must be quick; while it does not, every token
+// is looked up anew. It is called before the first Introspect, if at all.
+func (c *Cache) While(believes func() bool) { c.believes = believes }
+
 // Introspect implements Introspector. Its errors are those of the Introspector
 // behind it.
 func (c *Cache) Introspect(ctx context.Context, token string) (*Token, error) {
@@ -67,8 +74,10 @@ func (c *Cache) Introspect(ctx context.Context, token string) (*Token, error) {
 	}
 	key := digest(token)
 	shard := &c.shards[key[8]%cacheShards]
-	if facts := shard.find(&key, token); facts != nil {
-		return facts, nil
+	if c.believes == nil || c.believes() {
+		if facts := shard.find(&key, token); facts != nil {
+			return facts, nil
+		}
 	}
 	forgets := c.forgets.Load()
 	facts, err := c.next.Introspect(ctx, token)
@@ -91,6 +100,10 @@ func (c *Cache) Forget(gone func(*Token) bool) {
 		c.shards[i].forget(gone)
 	}
 }
+
+// Forgotten counts the calls of Forget that have begun, from one on. Whoever goes on
+// relying on what Introspect has said asks again when the count has changed.
+func (c *Cache) Forgotten() uint64 { return c.forgets.Load() + 1 }
 
 // Len returns how many tokens are remembered, expired ones included until their
 // place is needed.

@@ -60,6 +60,33 @@ func TestJWTAuthorizedParty(t *testing.T) {
 	}
 }
 
+// What has the form of a JWT is judged as one, good or not; all else is opaque.
+func TestIsJWT(t *testing.T) {
+	s := pair("ES256")
+	for token, want := range map[string]bool{
+		s.ordinary(nil):                              true,
+		s.sign(s.header(), `["x"]`):                  true,
+		s.sign(`{"alg":"ES256","alg":"none"}`, `{}`): true,
+		s.sign(" {}", `{}`):                          true,
+		"e30..":                                      true, // {}
+		s.sign(`"x"`, `{}`):                          false,
+		"ya29.c.Kl6iB0":                              false, // opaque, with two dots
+		"v1.local.payload":                           false,
+		"opaque":                                     false,
+		"..":                                         false,
+		"":                                           false,
+		s.ordinary(nil) + ".a.b":                     false, // JWE
+		s.ordinary(nil) + ".a":                       false,
+		"e30.e30":                                    false,
+		"=" + s.ordinary(nil):                        false,
+		"e30." + strings.Repeat("a", MaxTokenLength) + ".a": false,
+	} {
+		if got := IsJWT(token); got != want {
+			t.Errorf("%.60s: %v, want %v", token, got, want)
+		}
+	}
+}
+
 // iss of a token that nobody has verified.
 func TestUnverifiedIssuer(t *testing.T) {
 	s := pair("ES256")

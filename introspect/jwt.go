@@ -1,7 +1,9 @@
 package introspect
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -127,6 +129,18 @@ func VerifyJWS(ctx context.Context, token, typ string, keys KeySet) (payload []b
 		return nil, &InactiveError{Reason: "the payload of the token is not strict JSON", Cause: err}
 	}
 	return payload, nil
+}
+
+// IsJWT tells whether a token has the form of a signed JWT: three parts, of which
+// the first is a JSON object. Whatever has not is opaque, also where it has two
+// dots, as some issuers' tokens have. A token of that form may be no good JWT.
+func IsJWT(token string) bool {
+	header, rest, _ := strings.Cut(token, ".")
+	if strings.Count(rest, ".") != 1 || len(token) > MaxTokenLength {
+		return false
+	}
+	text, err := base64.RawURLEncoding.DecodeString(header)
+	return err == nil && bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{"))
 }
 
 // UnverifiedIssuer returns the iss of a JWT that nobody has verified yet, to

@@ -98,6 +98,20 @@ func (s *RemoteKeySet) Key(ctx context.Context, kid string) (*Key, error) {
 	return s.answer(kid)
 }
 
+// Fresh tells whether what the keys have verified may still be believed, and starts
+// a fetch when one is due. Whoever remembers verifications asks it each time:
+// otherwise a key that the issuer has withdrawn would be believed until somebody
+// shows a token that nobody has shown before. See Cache.While.
+func (s *RemoteKeySet) Fresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	age := time.Since(s.fetched)
+	if age >= keysRefreshAge {
+		s.startFetch()
+	}
+	return age < keysMaxAge
+}
+
 // lookUp returns the key if it is known. It starts a fetch when one is due, and
 // returns the channel to wait on when the answer depends on a fetch.
 func (s *RemoteKeySet) lookUp(kid string) (*Key, <-chan struct{}) {

@@ -346,3 +346,47 @@ func TestMetadata(t *testing.T) {
 		})
 	}
 }
+
+// What a key has verified is believed no longer than the key: one that is withdrawn
+// is heard of within the hour, and one that cannot be asked for is not trusted after
+// a day, though nobody shows a token that is not remembered.
+func TestRememberedNoLongerThanKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &fakeServer{}
+		server.set(200, jwks(pair("ES256").jwk(nil)))
+		var cache *Cache
+		set := newTestRemoteKeySet(t, server)
+		set.config.Withdrawn = func() { cache.Forget(func(*Token) bool { return true }) }
+		cache = NewCache(newTestJWT(t, JWTConfig{Keys: set}), 100)
+		cache.While(set.Fresh)
+		week := pair("ES256").ordinary(map[string]any{"exp": time.Now().Add(7 * 24 * time.Hour).Unix()})
+		judge := func(want error, when string) {
+			t.Helper()
+			if _, err := cache.Introspect(t.Context(), week); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", when, err, want)
+			}
+			synctest.Wait() // for a fetch that this has begun
+		}
+		judge(nil, "at first")
+		judge(nil, "from memory")
+		if hits, _ := cache.Lookups(); hits != 1 || server.count() != 1 {
+			t.Fatalf("%d hits, %d fetches", hits, server.count())
+		}
+
+		time.Sleep(keysRefreshAge)
+		server.set(503, nil)
+		judge(nil, "nobody answers for the keys")
+		time.Sleep(keysMaxAge - keysRefreshAge - time.Minute)
+		judge(nil, "nobody has answered for a day")
+		time.Sleep(time.Minute)
+		judge(ErrUnavailable, "nor after it")
+		server.set(200, jwks(pair("ES256").jwk(nil)))
+		time.Sleep(keysCoolDown)
+		judge(nil, "they are there again")
+
+		server.set(200, jwks(pair("EdDSA").jwk(nil)))
+		time.Sleep(keysRefreshAge)
+		judge(nil, "the key was withdrawn, and nobody has asked yet")
+		judge(ErrInactive, "the key was withdrawn")
+	})
+}

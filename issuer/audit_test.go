@@ -50,6 +50,7 @@ func TestStrangersTextInTheLog(t *testing.T) {
 func TestLoggable(t *testing.T) {
 	for in, want := range map[string]string{
 		"svc": "svc", "": "", "a\r\nb": "a??b", "\x1b[2J": "?[2J", "\x7f": "?", "é": "é", "a\xff": "a?",
+		"a\u009b31mb": "a?31mb", "a\u202eb": "a?b", "a\u2028b": "a?b", "a\u200bb": "a?b", // act on terminals and readers, or are not seen
 		strings.Repeat("a", 128):       strings.Repeat("a", 128),
 		strings.Repeat("a", 129):       strings.Repeat("a", 128) + "...",
 		strings.Repeat("a", 127) + "é": strings.Repeat("a", 127) + "?...", // cut inside a rune

@@ -52,10 +52,8 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *signin.Code, 
 	if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
 		return nil, nil, err, nil
 	}
-	code.Redeemed = true
 	granted.Created = record.Now()
-	// As long as anything it gave is good, a replay must be able to end it.
-	if err := signin.PutCode(tx, key, code, granted.Expiry); err != nil {
+	if err := signin.PutRedeemed(tx, key, granted); err != nil {
 		return nil, nil, nil, err
 	}
 	return code, nil, nil, i.realm.ledger.Put(tx, granted)

@@ -31,6 +31,12 @@ func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Toke
 
 var _ introspect.Introspector = (*Issuer)(nil)
 
+// Forgotten is a number, never zero, that changes when tokens which Introspect has
+// called active may be so no more for another reason than those of Revoked: the key
+// that signed them was taken back. Whoever relies on such a token for longer than
+// one request then asks Introspect again.
+func (i *Issuer) Forgotten() uint64 { return i.realm.verified.Forgotten() }
+
 // ringKeys lets a verifier look keys up where they are made, without a JWKS and
 // a fetch between.
 type ringKeys struct{ ring *keys.Ring }

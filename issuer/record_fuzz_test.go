@@ -67,7 +67,11 @@ func (tx replacedTx) Get(kind, key string) ([]byte, error) {
 }
 
 func (tx replacedTx) List(kind, prefix string, fn func(string, []byte) error) error {
-	return tx.Tx.List(kind, prefix, func(key string, value []byte) error {
+	return tx.ListAfter(kind, prefix, "", fn)
+}
+
+func (tx replacedTx) ListAfter(kind, prefix, after string, fn func(string, []byte) error) error {
+	return tx.Tx.ListAfter(kind, prefix, after, func(key string, value []byte) error {
 		if kind == tx.of.kind {
 			value = append([]byte(nil), tx.of.value...)
 		}

@@ -174,8 +174,8 @@ func TestTiming(t *testing.T) {
 				return base64.RawURLEncoding.EncodeToString(guessed)
 			}
 		}
-		const hour = 3 // bytes of a handle that are not random
-		checkTiming(t, 100_000, guess(len(bits)-8), guess(hour), func(token string) {
+		const made = 6 // bytes of a handle that are not random
+		checkTiming(t, 100_000, guess(len(bits)-8), guess(made), func(token string) {
 			key, _ := record.HandleKey(fixtureURL, token)
 			_ = f.store.View(t.Context(), func(tx storage.Tx) error {
 				if _, err := tx.Get(kindRefreshToken, key); err == nil {

@@ -128,14 +128,14 @@ type foreignToken struct {
 	unaddressed bool
 }
 
-// judgeForeign chooses how to judge a token. One of three parts is a JWT:
+// judgeForeign chooses how to judge a token. One that has the form of a JWT is one:
 // whoever issues opaque tokens has no reason to make them look so.
 func (i *Issuer) judgeForeign(ctx context.Context, token, tokenType string, client *clients.Client) (*foreignToken, error) {
 	switch tokenType {
 	case tokenTypeJWT, tokenTypeIDToken:
 		return i.judgeForeignJWT(ctx, token, tokenType, client)
 	case tokenTypeAccessToken:
-		if strings.Count(token, ".") == 2 {
+		if introspect.IsJWT(token) {
 			return i.judgeForeignJWT(ctx, token, tokenType, client)
 		}
 		return i.judgeOpaque(ctx, token, client)

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -13,7 +14,7 @@ func TestBudget(t *testing.T) {
 	take := func(times int, wait time.Duration) (lines, told int) {
 		now = now.Add(wait)
 		for range times {
-			if unlogged, may := budget.Take(now); may {
+			if unlogged, may := budget.Take(now, ""); may {
 				lines++
 				told += unlogged
 			}
@@ -35,5 +36,40 @@ func TestBudget(t *testing.T) {
 		if lines, told := take(step.events, step.wait); lines != step.lines || told != step.told {
 			t.Errorf("%s: %d lines that tell of %d, want %d and %d", step.name, lines, told, step.lines, step.told)
 		}
+	}
+}
+
+// TestBudgetShares: a flood from one source leaves room for the lines about others,
+// and what is remembered of sources is bounded.
+func TestBudgetShares(t *testing.T) {
+	budget := NewBudget(linesAtOnce, linesPerSecond)
+	now := time.Unix(1_800_000_000, 0)
+	flood := func(source string, times int) (lines int) {
+		for range times {
+			if _, may := budget.Take(now, source); may {
+				lines++
+			}
+		}
+		return lines
+	}
+	if n := flood("192.0.2.1", 1000); n != linesAtOnce/sharesOfBudget {
+		t.Errorf("%d lines about one source, want %d", n, linesAtOnce/sharesOfBudget)
+	}
+	if unlogged, may := budget.Take(now, "192.0.2.2"); !may || unlogged != 1000-linesAtOnce/sharesOfBudget {
+		t.Errorf("a line about another: %v, which tells of %d", may, unlogged)
+	}
+	now = now.Add(time.Second)
+	if n := flood("192.0.2.1", 1000); n != linesPerSecond/sharesOfBudget {
+		t.Errorf("%d lines about the first one a second later, want %d", n, linesPerSecond/sharesOfBudget)
+	}
+	if n := flood("192.0.2.2", linesAtOnce) + flood("192.0.2.3", linesAtOnce) + flood("192.0.2.4", linesAtOnce) + flood("192.0.2.5", linesAtOnce); n > linesAtOnce {
+		t.Errorf("%d lines about many", n)
+	}
+	for n := range 3 * rememberedSources {
+		now = now.Add(time.Second)
+		budget.Take(now, fmt.Sprintf("2001:db8:%x::/64", n))
+	}
+	if n := len(budget.sources); n > rememberedSources {
+		t.Errorf("%d sources are remembered, want %d at most", n, rememberedSources)
 	}
 }

@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 )
 
 // Message is the message of every line; the event tells them apart.
@@ -22,7 +26,8 @@ type Trail struct {
 }
 
 // Lines about events that anybody can cause: for each such event so many at once,
-// and then so many a second. What is left out is counted in the next line.
+// and then so many a second, of which one address has a quarter at most. What is left
+// out is counted in the next line.
 const (
 	linesAtOnce    = 100
 	linesPerSecond = 20
@@ -65,7 +70,7 @@ func (t *Trail) write(ctx context.Context, event Event, remoteIP, requestID stri
 	unlogged := 0
 	if budget := t.budgets[event]; budget != nil {
 		var may bool
-		if unlogged, may = budget.Take(time.Now()); !may {
+		if unlogged, may = budget.Take(time.Now(), limit.Source(remoteIP)); !may {
 			return
 		}
 	}
@@ -99,15 +104,20 @@ func isEmpty(v slog.Value) bool {
 	return false
 }
 
-// Loggable bounds a stranger's text and takes control characters out of it, so
-// that one event is one line of a known size.
-func Loggable(s string) string {
-	const most = 128
+// Loggable bounds a stranger's text and takes out of it what acts on whoever reads
+// the log, so that one event is one line of a known size.
+func Loggable(s string) string { return Bounded(s, 128) }
+
+// Bounded is Loggable for texts of another length, in bytes. Control characters are
+// replaced, those of eight bits too, which terminals obey as they do an escape; and so
+// is what turns the direction of the text beside it, separates lines, or cannot be
+// seen (Unicode Cf, Zl and Zp).
+func Bounded(s string, most int) string {
 	if len(s) > most {
 		s = s[:most] + "..."
 	}
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r == '\uFFFD' {
+		if r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return '?'
 		}
 		return r

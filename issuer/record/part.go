@@ -17,16 +17,15 @@ type Part struct {
 // keys, and tells where the next part begins: next is its After, and empty where
 // nothing is left. visit gets the key without the prefix.
 //
-// No more than the part is decoded or kept, however long the list is; the keys
-// before it are passed over one by one.
+// No more than the part is read, however long the list is.
 func List(tx storage.Tx, kind, prefix string, part Part, visit func(key string, value []byte) error) (next string, err error) {
 	full := errors.New("the part is full")
-	count, last := 0, ""
-	err = tx.List(kind, prefix, func(key string, value []byte) error {
+	count, last, after := 0, "", ""
+	if part.After != "" {
+		after = prefix + part.After
+	}
+	err = tx.ListAfter(kind, prefix, after, func(key string, value []byte) error {
 		key = key[len(prefix):]
-		if part.After != "" && key <= part.After {
-			return nil
-		}
 		if count == part.Limit {
 			next = last
 			return full

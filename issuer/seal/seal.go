@@ -81,10 +81,9 @@ func (s *Sealer) CSRFToken(form, browser, session string) string {
 	return macText(s.csrf, form, browser, session)
 }
 
-// SuccessorOf is the refresh token that follows another one made in the same or
-// an earlier hour. Whoever has both this secret and the earlier token can compute
+// SuccessorOf is the refresh token that follows another one. Whoever has both this secret and the earlier token can compute
 // it again: that is how a repeated request gets the same answer though only
-// hashes are stored. The hour is that of the earlier token's first use.
+// hashes are stored. Its time is that of the earlier token's first use.
 func (s *Sealer) SuccessorOf(refreshToken string, used time.Time) string {
 	mac := hmac.New(sha256.New, s.successor)
 	mac.Write([]byte(refreshToken))

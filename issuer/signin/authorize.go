@@ -118,7 +118,7 @@ func (h *Handler) authorizationFor(client *clients.Client, scope oauth.Scope, au
 		lifetime = max(lifetime, h.config.RefreshTokenLifetime)
 	}
 	return ledger.Authorization{
-		ID: record.RandomText(16), ClientID: client.ID, Subject: s.Subject, Scope: scope, Audience: audience,
+		ID: record.NewID(), ClientID: client.ID, Subject: s.Subject, Scope: scope, Audience: audience,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR, Nonce: nonce, Session: s.Key, Offline: offline,
 		Created: record.Now(), Expiry: record.Now().Add(lifetime + codeLifetime),
 	}

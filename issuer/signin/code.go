@@ -38,3 +38,22 @@ func GetCode(tx storage.Tx, key string) (*Code, error) {
 func PutCode(tx storage.Tx, key string, code *Code, expiry time.Time) error {
 	return record.Put(tx, kindCode, key, code, expiry)
 }
+
+// redeemedCode is a Code that was redeemed: of it, what a replay needs.
+type redeemedCode struct {
+	Authorization struct {
+		ID       string `json:"authorization_id"`
+		ClientID string `json:"client_id"`
+		Subject  string `json:"sub"`
+	} `json:"authorization"`
+	Redeemed bool `json:"redeemed"`
+}
+
+// PutRedeemed writes in the place of a code that it was redeemed, to be remembered
+// for as long as the authorization that it gave: a replay must be able to end it.
+// Of the authorization the code then knows its id, its client and its subject.
+func PutRedeemed(tx storage.Tx, key string, granted *ledger.Authorization) error {
+	code := redeemedCode{Redeemed: true}
+	code.Authorization.ID, code.Authorization.ClientID, code.Authorization.Subject = granted.ID, granted.ClientID, granted.Subject
+	return record.Put(tx, kindCode, key, &code, granted.Expiry)
+}

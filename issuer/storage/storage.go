@@ -97,4 +97,10 @@ type Tx interface {
 	// returns as it is. fn must not write to the Tx. A damaged record ends the
 	// list with ErrDamaged.
 	List(kind, prefix string, fn func(key string, value []byte) error) error
+
+	// ListAfter is List of the keys that come after one of them. It goes there
+	// directly: a long list read in parts costs no more than one read at once.
+	// after is a whole key, with the prefix, and need not exist; empty, it is
+	// before all keys.
+	ListAfter(kind, prefix, after string, fn func(key string, value []byte) error) error
 }

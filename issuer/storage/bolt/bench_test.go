@@ -124,3 +124,35 @@ func BenchmarkView(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkOpen is what a start costs with a million refresh tokens, 1 GB, which
+// are all looked at.
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "oauth.db")
+	s := open(b, path)
+	const many, together = 1_000_000, 20_000
+	expiry := time.Now().Add(time.Hour)
+	for i := 0; i < many; i += together {
+		err := s.Update(context.Background(), func(tx storage.Tx) error {
+			for j := range together {
+				spread := uint64(i+j) * 0x9E3779B97F4A7C15 // as hashes are
+				if err := tx.Put("refresh_token", fmt.Sprintf("https://issuer.example %x", spread), make([]byte, 432), expiry); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for {
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		if !b.Loop() {
+			return
+		}
+		s = open(b, path)
+	}
+}

@@ -7,9 +7,9 @@
 //     behind and does not disturb its neighbours (tx.go);
 //   - a checksum on every record, since bbolt has none on its data pages (internal/envelope);
 //   - expiry (index_key.go, sweep.go);
-//   - refusal of a file that is empty, foreign, cut off, damaged, newer, or gone
-//     although it once existed, before anything is written to it (file.go,
-//     schema.go, create.go);
+//   - refusal of a file that is empty, foreign, cut off, newer, or gone although
+//     it once existed, before anything is written to it (file.go, schema.go,
+//     create.go), and of one in which damage has hidden a record (inspect.go);
 //   - no acknowledgement on a handle whose last commit failed (repair.go).
 //
 // # Layout
@@ -54,12 +54,6 @@ type Options struct {
 
 	// BatchLimit is how many writes at most share one commit. Default: 256.
 	BatchLimit int
-
-	// Vital are kinds of records whose loss would pass for their never having
-	// been written, to somebody's harm, such as revocations. Open fails with
-	// [storage.ErrDamaged] where one that has an expiry is gone before it. It
-	// costs a walk through the expiry index.
-	Vital []string
 
 	// OnHealth, if set, is told when the storage stops to accept writes (with
 	// the cause) and when it accepts them again (with nil). It is called by the
@@ -117,6 +111,7 @@ func Open(path string, options Options) (*Storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
+	defer panicOnFault()()
 	options = options.withDefaults()
 	db, err := openOrCreate(path, options.Timeout)
 	if err != nil {
@@ -132,10 +127,6 @@ func Open(path string, options Options) (*Storage, error) {
 	go s.write()
 	if err = storage.Finished(context.Background(), s); err != nil {
 		err = fmt.Errorf("%s: %w", path, err)
-	} else {
-		err = s.findVital()
-	}
-	if err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -153,6 +144,10 @@ func openOrCreate(path string, timeout time.Duration) (*database, error) {
 	}
 	db, err := openExisting(path, timeout)
 	if err != nil {
+		return nil, err
+	}
+	if err := inspect(db); err != nil {
+		_ = db.close()
 		return nil, err
 	}
 	// A restored backup has no marker, nor has a file whose creation was cut

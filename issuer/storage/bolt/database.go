@@ -38,10 +38,10 @@ func initialMmapSize() int {
 }
 
 // openBolt opens the bbolt file at path. bbolt panics on some damaged files, and
-// keeps the descriptor, and with it the lock, when it does.
+// keeps the descriptor, and with it the lock, when it does. The caller has called
+// panicOnFault.
 func openBolt(path string, timeout time.Duration) (db *database, err error) {
 	db = &database{path: path}
-	defer panicOnFault()()
 	defer func() {
 		if r := recover(); r != nil {
 			err = damaged(path, fmt.Sprintf("cannot be read (%v): restore a backup", r))

@@ -15,6 +15,7 @@ import (
 type meta struct {
 	pageSize int64
 	pages    int64 // the pages in use are the ones below this number
+	root     uint64
 	freelist uint64
 	txid     uint64
 }
@@ -79,6 +80,7 @@ func parseMeta(b []byte) (m meta, isMeta, sound bool) {
 	sum.Write(b[:checksumFrom])
 	m = meta{
 		pageSize: int64(order.Uint32(b[8:])),
+		root:     order.Uint64(b[16:]),
 		freelist: order.Uint64(b[32:]),
 		pages:    int64(order.Uint64(b[40:])),
 		txid:     order.Uint64(b[48:]),
@@ -87,6 +89,30 @@ func parseMeta(b []byte) (m meta, isMeta, sound bool) {
 		order.Uint64(b[checksumFrom:]) == sum.Sum64() &&
 		m.pageSize >= minPageSize && m.pageSize <= maxPageSize && m.pages > 0
 	return m, true, sound
+}
+
+// superseded tells whether the other meta page is newer than m, and would be sound
+// if one bit of it were another. bbolt would go by m, and take back the last commit.
+// A page that is damaged otherwise may be one whose writing was interrupted: nobody
+// was told of that commit.
+func (m meta) superseded(f io.ReaderAt) bool {
+	for _, offset := range []int64{0, m.pageSize} {
+		var other [metaLength]byte
+		if _, err := f.ReadAt(other[:], offset+metaOffset); err != nil {
+			return false // the file is cut off
+		}
+		if _, _, sound := parseMeta(other[:]); sound {
+			continue
+		}
+		for bit := range metaLength * 8 {
+			other[bit/8] ^= 1 << (bit % 8)
+			if mended, _, sound := parseMeta(other[:]); sound && mended.txid > m.txid {
+				return true
+			}
+			other[bit/8] ^= 1 << (bit % 8)
+		}
+	}
+	return false
 }
 
 // usedSize is how long the file has to be at least.
@@ -116,7 +142,7 @@ func examine(path string) error {
 	switch m, err := readMeta(f); {
 	case errors.Is(err, errForeign):
 		return damaged(path, "is not a database: it belongs to something else; name another file")
-	case err != nil || info.Size() < minFileSize:
+	case err != nil || info.Size() < minFileSize || m.superseded(f):
 		return damaged(path, "has a damaged head: restore a backup")
 	case info.Size() < m.pages*m.pageSize:
 		return damaged(path, "is cut off: restore a backup")

@@ -12,10 +12,14 @@ const maxKeySize = 32768
 // indexKey is the key of a record in the expiry index: it sorts by time. A kind
 // has no zero byte, so the parts can be told apart.
 func indexKey(expiry int64, kind, key string) []byte {
-	k := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(kind)+1+len(key)), uint64(expiry))
-	k = append(k, kind...)
-	k = append(k, 0)
-	return append(k, key...)
+	return appendIndexKey(make([]byte, 0, 8+len(kind)+1+len(key)), expiry, kind, key)
+}
+
+func appendIndexKey(to []byte, expiry int64, kind, key string) []byte {
+	to = binary.BigEndian.AppendUint64(to, uint64(expiry))
+	to = append(to, kind...)
+	to = append(to, 0)
+	return append(to, key...)
 }
 
 func parseIndexKey(k []byte) (expiry int64, kind, key string, ok bool) {

@@ -100,12 +100,17 @@ func (t *tx) mayWrite() error {
 
 // List implements [storage.Tx].
 func (t *tx) List(kind, prefix string, fn func(key string, value []byte) error) error {
+	return t.ListAfter(kind, prefix, "", fn)
+}
+
+// ListAfter implements [storage.Tx].
+func (t *tx) ListAfter(kind, prefix, after string, fn func(key string, value []byte) error) error {
 	if t.ended {
 		return errEnded
 	}
-	return t.writes.List(kind, prefix, func(show func(string, []byte) error) error {
+	return t.writes.List(kind, prefix, after, func(from []byte, show func(string, []byte) error) error {
 		stored := newCursor(t, kindBucket(kind))
-		key, err := stored.seek([]byte(prefix))
+		key, err := stored.seek(from)
 		for ; err == nil && key != nil && bytes.HasPrefix(key, []byte(prefix)); key, err = stored.next() {
 			if err := show(string(key), stored.value); err != nil {
 				return err
@@ -118,6 +123,11 @@ func (t *tx) List(kind, prefix string, fn func(key string, value []byte) error) 
 // changed says whether there is anything to commit.
 func (t *tx) changed() bool { return !t.writes.Empty() || len(t.stale) > 0 }
 
+// fillPercent is how full a page is left that becomes too full and is parted. The
+// keys of most records grow with time, so that few of what comes later belong
+// there; bbolt's half would leave half of such a file empty.
+const fillPercent = 0.9
+
 // apply moves the pending writes into the bbolt transaction and keeps the
 // expiry index exact. An error means that the whole group has to be given up.
 func (t *tx) apply() (err error) {
@@ -127,11 +137,13 @@ func (t *tx) apply() (err error) {
 		}
 	}()
 	index := t.bolt.Bucket(expiryBucket)
+	index.FillPercent = fillPercent
 	err = t.writes.Each(func(kind, key string, w pending.Write) error {
 		records, err := t.bolt.CreateBucketIfNotExists(kindBucket(kind))
 		if err != nil {
 			return err
 		}
+		records.FillPercent = fillPercent
 		return applyOne(records, index, kind, key, w)
 	})
 	if err != nil {

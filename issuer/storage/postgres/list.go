@@ -21,14 +21,19 @@ type stored struct {
 
 // List implements [storage.Tx].
 func (t *tx) List(kind, prefix string, fn func(key string, value []byte) error) error {
+	return t.ListAfter(kind, prefix, "", fn)
+}
+
+// ListAfter implements [storage.Tx].
+func (t *tx) ListAfter(kind, prefix, after string, fn func(key string, value []byte) error) error {
 	if err := t.usable(); err != nil {
 		return err
 	}
 	if !pending.ValidKind(kind) { // the server would refuse it, or misunderstand
 		return nil
 	}
-	return t.writes.List(kind, prefix, func(show func(string, []byte) error) error {
-		from, end, limit := []byte(prefix), after(prefix), firstPart
+	return t.writes.List(kind, prefix, after, func(from []byte, show func(string, []byte) error) error {
+		end, limit := behind(prefix), firstPart
 		for {
 			part, err := t.part(kind, from, end, limit)
 			if err != nil {
@@ -70,9 +75,9 @@ func (t *tx) part(kind string, from, end []byte, limit int) ([]stored, error) {
 	return part, nil
 }
 
-// after returns the first key behind all that begin with prefix, or nil if
+// behind returns the first key after all that begin with prefix, or nil if
 // there is none.
-func after(prefix string) []byte {
+func behind(prefix string) []byte {
 	end := []byte(prefix)
 	for i := len(end) - 1; i >= 0; i-- {
 		if end[i] < 0xff {

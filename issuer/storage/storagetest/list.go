@@ -40,6 +40,36 @@ func listByPrefix(t *testing.T, s storage.Storage) {
 	})
 }
 
+// A list read in parts goes on behind the last key of the part before, whether or
+// not that one is still there: none twice, none left out.
+func listAfterKey(t *testing.T, s storage.Storage) {
+	for _, key := range []string{"a", "ab", "ab\x00", "ab\xff", "abc", "ac", "b"} {
+		put(t, s, "code", key, "", forever)
+	}
+	view(t, s, func(tx storage.Tx) error {
+		for _, c := range []struct{ prefix, after, list string }{
+			{"a", "", "a= ab= ab\x00= abc= ab\xff= ac="},
+			{"a", "a", "ab= ab\x00= abc= ab\xff= ac="},
+			{"a", "ab", "ab\x00= abc= ab\xff= ac="},
+			{"a", "ab\xff", "ac="},
+			{"a", "ac", ""},
+			{"a", "b", ""}, // behind the prefix
+			{"b", "a", "b="},
+			{"ab", "abb", "abc= ab\xff="}, // no such key
+			{"", "abc", "ab\xff= ac= b="},
+		} {
+			wantListAfter(t, tx, "code", c.prefix, c.after, c.list)
+		}
+		return nil
+	})
+	update(t, s, func(tx storage.Tx) error {
+		err := errors.Join(tx.Delete("code", "abc"), tx.Put("code", "abd", []byte("new"), forever), tx.Put("code", "aa", []byte("new"), forever))
+		wantListAfter(t, tx, "code", "a", "ab", "ab\x00= abd=new ab\xff= ac=")
+		wantListAfter(t, tx, "code", "a", "abd", "ab\xff= ac=")
+		return err
+	})
+}
+
 // Revocation lists what the same transaction has just written or deleted.
 func listMergesPendingWrites(t *testing.T, s storage.Storage) {
 	for _, key := range []string{"b", "d", "f", "h"} {

@@ -42,6 +42,7 @@ func Run(t *testing.T, backend Backend) {
 		"delete":                                deletes,
 		"list in byte order":                    listInByteOrder,
 		"list by prefix":                        listByPrefix,
+		"list after a key":                      listAfterKey,
 		"list merges pending writes":            listMergesPendingWrites,
 		"list ends with the function's error":   listEndsWithError,
 		"an ended context begins nothing":       endedContext,
@@ -144,12 +145,22 @@ func wantNoneIn(t *testing.T, tx storage.Tx, kind, key string) {
 // wantList checks keys and values of a list, written "key=value key=value".
 func wantList(t *testing.T, tx storage.Tx, kind, prefix, list string) {
 	t.Helper()
+	wantListed(t, list, func(fn func(string, []byte) error) error { return tx.List(kind, prefix, fn) })
+}
+
+func wantListAfter(t *testing.T, tx storage.Tx, kind, prefix, after, list string) {
+	t.Helper()
+	wantListed(t, list, func(fn func(string, []byte) error) error { return tx.ListAfter(kind, prefix, after, fn) })
+}
+
+func wantListed(t *testing.T, want string, list func(fn func(string, []byte) error) error) {
+	t.Helper()
 	var got []string
-	err := tx.List(kind, prefix, func(key string, value []byte) error {
+	err := list(func(key string, value []byte) error {
 		got = append(got, key+"="+string(value))
 		return nil
 	})
-	if joined := strings.Join(got, " "); err != nil || joined != list {
-		t.Errorf("List(%q, %q) = %q, %v; want %q", kind, prefix, joined, err, list)
+	if joined := strings.Join(got, " "); err != nil || joined != want {
+		t.Errorf("listed %q, %v; want %q", joined, err, want)
 	}
 }

@@ -69,13 +69,23 @@ func (w *Writes) Each(fn func(kind, key string, write Write) error) error {
 	return nil
 }
 
-// List is the List of a transaction: it merges the writes with what is stored,
-// which the function stored has to show in byte order of the keys. An error of
-// show or fn comes back as it is.
-func (w *Writes) List(kind, prefix string, stored func(show func(key string, sealed []byte) error) error, fn func(key string, value []byte) error) error {
+// first returns the first key that a list of the keys with a prefix, after one of
+// them, can have.
+func first(prefix, after string) []byte {
+	if after < prefix { // the empty one is
+		return []byte(prefix)
+	}
+	return append([]byte(after), 0)
+}
+
+// List is the ListAfter of a transaction: it merges the writes with what is stored,
+// which the function stored has to show in byte order of the keys, beginning at
+// from. An error of show or fn comes back as it is.
+func (w *Writes) List(kind, prefix, after string, stored func(from []byte, show func(key string, sealed []byte) error) error, fn func(key string, value []byte) error) error {
+	from := first(prefix, after)
 	var keys []string
 	for key := range w.byKind[kind] {
-		if strings.HasPrefix(key, prefix) {
+		if strings.HasPrefix(key, prefix) && key >= string(from) {
 			keys = append(keys, key)
 		}
 	}
@@ -89,7 +99,7 @@ func (w *Writes) List(kind, prefix string, stored func(show func(key string, sea
 		}
 		return nil
 	}
-	err := stored(func(key string, sealed []byte) error {
+	err := stored(from, func(key string, sealed []byte) error {
 		for len(keys) > 0 && keys[0] < key {
 			if err := next(); err != nil {
 				return err
