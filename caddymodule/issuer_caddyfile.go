@@ -99,9 +99,7 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalScope reads
-//
-//	scope <name> [<description>]
+// unmarshalScope takes the name of a scope and, if there is one, its description.
 func (c *IssuerConfig) unmarshalScope(d *caddyfile.Dispenser) error {
 	scope := ScopeConfig{}
 	switch arguments := d.RemainingArgs(); len(arguments) {

@@ -2,12 +2,12 @@
 // what does it grant? It knows neither the issuer of this project nor Caddy and
 // can be used without both.
 //
-// An Introspector answers it. There are four:
+// An Introspector (introspect.go) answers it. There are four:
 //
 //	jwt.go, claims.go   JWT: tokens signed by one issuer       RFC 9068, RFC 7515, RFC 7519
 //	remote.go           Remote: asks the issuer                RFC 7662
 //	userinfo.go         Userinfo: shows the issuer the token   OpenID Connect Core §5.3
-//	cache.go            Cache: remembers what another found
+//	cache.go            Cache: remembers what another found; cache_record.go is what it keeps
 //
 // Around them stand
 //
@@ -21,6 +21,8 @@
 //	signature.go        the algorithms                         RFC 7518, RFC 8037
 //	roca.go             RSA keys that anybody can factor       CVE-2017-15361
 //	strictjson.go       JSON that reads in one way only        RFC 8259, RFC 7493
+//	object.go           ReadObject, for others who need that
+//	claim.go            a claim of a Token by its name
 //	base64url.go        base64url that reads in one way only   RFC 7515
 //	fetch.go            bounded exchanges with other servers
 //	health.go           how an issuer elsewhere has answered

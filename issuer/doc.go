@@ -12,9 +12,10 @@
 //	/introspect               introspection.go                                  RFC 7662
 //	/revoke                   revocation.go                                     RFC 7009
 //	/register                 registration.go, registration_metadata.go,        RFC 7591
-//	                          registration_approval.go
+//	                          registration_approval.go, registration_token.go
 //	/register/<client_id>     registration_management.go                        RFC 7592
-//	/applications/            application_form.go, application_review.go, application_secret.go
+//	/applications/            application_form.go, application_review.go, application_secret.go;
+//	                          application.go is the record
 //	/                         welcome.go
 //	/.well-known/oauth-authorization-server,
 //	/.well-known/openid-configuration
@@ -22,11 +23,20 @@
 //	/.well-known/jwks.json    metadata.go, package keys                         RFC 7517
 //
 // What every request passes: issuer.go (the whole surface, and what is made of the
-// configuration), endpoints.go (other paths for it), client_auth.go (who asks).
-// What a token is: access_token.go (RFC 9068), id_token.go, refresh_token.go. Who
-// else is believed: trusted_issuer.go (RFC 8693). What operators do: operate.go ...,
-// and what they see: observer.go, vitals.go, key_events.go, package audit. What
-// outlives a configuration: state.go.
+// configuration), endpoints.go (other paths for it), cross_origin.go (pages of other
+// origins), client_auth.go (who asks).
+//
+// What an operator says of an issuer: config.go, registration_config.go,
+// trusted_issuer_config.go.
+//
+// What a token is: access_token.go (RFC 9068), id_token.go, refresh_token.go,
+// identity_token.go (what a gate tells the API), probe_tokens.go. What it is worth,
+// for the gates of the same process: introspector.go. Who else is believed:
+// trusted_issuer.go (RFC 8693), trusted_issuer_state.go.
+//
+// What operators do: operate.go, operate_<what>.go, key_encryption.go; and what they
+// see: observer.go, vitals.go, key_events.go, package audit. What outlives a
+// configuration: state.go; what other nodes change: follow.go.
 //
 // The packages below it, of which none knows package issuer:
 //

@@ -62,7 +62,3 @@ func (i *Issuer) MintIdentityToken(token *introspect.Token, audience string) (te
 	text, err = i.realm.keys.Sign(typeIdentityToken, encoded)
 	return text, expiry, err
 }
-
-// Revoked tells whether a token that Introspect has returned was revoked since.
-// It costs a look into memory.
-func (i *Issuer) Revoked(token *introspect.Token) bool { return i.realm.ledger.Covers(token) }

@@ -31,6 +31,10 @@ func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Toke
 
 var _ introspect.Introspector = (*Issuer)(nil)
 
+// Revoked tells whether a token that Introspect has returned was revoked since.
+// It costs a look into memory.
+func (i *Issuer) Revoked(token *introspect.Token) bool { return i.realm.ledger.Covers(token) }
+
 // Forgotten is a number, never zero, that changes when tokens which Introspect has
 // called active may be so no more for another reason than those of Revoked: the key
 // that signed them was taken back. Whoever relies on such a token for longer than
@@ -47,23 +51,4 @@ func (k ringKeys) Key(_ context.Context, kid string) (*introspect.Key, error) {
 		return nil, introspect.ErrUnknownKey
 	}
 	return &introspect.Key{ID: kid, Algorithm: string(algorithm), Public: public}, nil
-}
-
-// Keys describes the issuer's signing keys, oldest first.
-func (i *Issuer) Keys() []keys.Info { return i.realm.keys.List() }
-
-// RotateKeys makes a new signing key; see keys.Ring.Rotate.
-func (i *Issuer) RotateKeys(ctx context.Context, immediately bool) error {
-	err := i.realm.keys.Rotate(ctx, immediately)
-	i.realm.tellKeys(ctx)
-	return err
-}
-
-// RevokeKey takes a signing key back at once: nothing that it signed is believed
-// any more, here from the next request on and on other nodes within a second; see
-// keys.Ring.Revoke. What is not signed, such as refresh tokens, stays good.
-func (i *Issuer) RevokeKey(ctx context.Context, kid string) error {
-	err := i.realm.keys.Revoke(ctx, kid)
-	i.realm.tellKeys(ctx)
-	return err
 }

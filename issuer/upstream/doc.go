@@ -12,6 +12,7 @@
 //	who it is                                  id_token.go                 Core §3.1.3.7
 //	what the ID token left out                 userinfo.go                 Core §5.3
 //	the person, as the issuer sees one         identity.go, claims.go      Core §5.1
+//	a provider, made and named                 provider.go
 //	every call to the provider                 transport.go
 //	every refusal                              error.go
 //
