@@ -36,6 +36,7 @@ type InactiveError struct {
 	Cause  error
 }
 
+// Error is for the log: it has the cause.
 func (e *InactiveError) Error() string {
 	if e.Cause != nil {
 		return e.Reason + ": " + e.Cause.Error()

@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// Bounds of what waits for a person: requests cost nothing to make, so they
-	// are kept in memory, and only so many, of one address and in all.
-	maxPending    = 10_000
+	// maxPending is how many requests wait for a person at most: they cost nothing
+	// to make, so they are kept in memory, and only so many.
+	maxPending = 10_000
+
+	// MaxPerAddress is how many of them may be of one address.
 	MaxPerAddress = 100
 )
 

@@ -55,6 +55,7 @@ type Connection struct {
 // AccountNotice says what the last action did.
 type AccountNotice string
 
+// What can have been done on the account.
 const (
 	NoticePasswordChanged AccountNotice = "password-changed"
 	NoticeSessionEnded    AccountNotice = "session-ended"

@@ -34,6 +34,7 @@ type ApplicationChoices struct {
 // FieldError is what is wrong with a field.
 type FieldError string
 
+// What can be wrong with a field.
 const (
 	FieldRequired     FieldError = "required"
 	FieldTooLong      FieldError = "too-long"
@@ -66,6 +67,7 @@ type ApplicationReceived struct {
 // ApplicationStatus is where a request stands.
 type ApplicationStatus string
 
+// Where a request can stand.
 const (
 	ApplicationPending  ApplicationStatus = "pending"
 	ApplicationApproved ApplicationStatus = "approved"

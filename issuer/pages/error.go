@@ -23,6 +23,7 @@ type Error struct {
 // ErrorKind chooses title and description. An unknown kind is shown as ErrorInternal.
 type ErrorKind string
 
+// What can have gone wrong.
 const (
 	ErrorRequest     ErrorKind = "request"     // a parameter is missing, repeated or malformed
 	ErrorClient      ErrorKind = "client"      // the client is unknown or disabled
@@ -36,7 +37,7 @@ const (
 	ErrorThrottled   ErrorKind = "throttled"   // too many requests
 	ErrorUpstream    ErrorKind = "upstream"    // the identity provider failed
 	ErrorUnavailable ErrorKind = "unavailable" // storage down, shutting down
-	ErrorInternal    ErrorKind = "internal"
+	ErrorInternal    ErrorKind = "internal"    // the cause is in the log alone
 )
 
 var errorKinds = []ErrorKind{

