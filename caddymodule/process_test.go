@@ -193,3 +193,11 @@ func (p *process) stop() {
 		<-p.exited
 	}
 }
+
+// kill ends the process as kill -9 does.
+func (p *process) kill() {
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Error(err)
+	}
+	<-p.exited
+}
