@@ -69,6 +69,8 @@ type server struct {
 	backend string // host:port for $BACKEND
 
 	reloaded bool // a configuration was loaded after the first
+
+	descriptors int // that a process may have open; 0: as many as the system grants
 }
 
 func newServer(t testing.TB, backend string) *server {

@@ -61,6 +61,10 @@ func caddyBinary(t testing.TB) string {
 func (s *server) command(arguments ...string) *exec.Cmd {
 	s.t.Helper()
 	c := exec.Command(caddyBinary(s.t), arguments...)
+	if s.descriptors > 0 {
+		limited := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, s.descriptors)
+		c = exec.Command("sh", append([]string{"-c", limited}, c.Args...)...)
+	}
 	c.Dir = s.dir
 	c.Env = append(environment(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir,
 		"CADDY_ADMIN="+s.admin)
