@@ -67,7 +67,7 @@ func (b *BoltStorage) Place() string {
 
 // Open implements Storage.
 func (b *BoltStorage) Open() (storage.Storage, error) {
-	return bolt.Open(b.Path, bolt.Options{Vital: []string{ledger.KindRevoked}})
+	return bolt.Open(b.Path, bolt.Options{Vital: []string{ledger.KindRevoked}, VitalFor: ledger.Longest})
 }
 
 // UnmarshalCaddyfile reads

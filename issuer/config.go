@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
@@ -38,6 +39,9 @@ const (
 	maxTokenLifetime = 24 * time.Hour
 	minKeyRotation   = time.Hour
 )
+
+// A revocation is kept for less than ledger.Longest; this does not compile otherwise.
+const _ = uint64(ledger.Longest - maxTokenLifetime - ledger.Margin)
 
 // Config says what an issuer is. It is not changed after New.
 type Config struct {

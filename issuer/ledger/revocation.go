@@ -221,6 +221,11 @@ func (l *Ledger) EndSubject(tx storage.Tx, subject string) ([]Revocation, error)
 // lastExpiry is when every access token that is out now will have expired.
 func (l *Ledger) lastExpiry() time.Time { return record.Now().Add(l.lifetime() + Margin) }
 
+// Longest is how long a revocation is kept at most: as long as the longest-lived
+// access token, which issuer.Config allows a day. It is twice that, in case the
+// clock is set back.
+const Longest = 48 * time.Hour
+
 // Margin is how long a revocation is kept after the tokens it ends, in case the
 // clock is set back by a little.
 const Margin = time.Minute

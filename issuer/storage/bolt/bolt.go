@@ -61,6 +61,11 @@ type Options struct {
 	// costs a walk through the expiry index.
 	Vital []string
 
+	// VitalFor is the longest time for which a record of a vital kind is written.
+	// The walk ends there, and most of what a large file has lies beyond it. Zero
+	// means that there is no such bound.
+	VitalFor time.Duration
+
 	// OnHealth, if set, is told when the storage stops to accept writes (with
 	// the cause) and when it accepts them again (with nil). It is called by the
 	// writer and must neither block nor use the Storage.

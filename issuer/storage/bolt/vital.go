@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -17,11 +18,18 @@ func (s *Storage) findVital() error {
 	if len(s.options.Vital) == 0 {
 		return nil
 	}
+	now, last := time.Now(), int64(math.MaxInt64)
+	if s.options.VitalFor > 0 {
+		last = now.Add(s.options.VitalFor).Unix() + 1
+	}
 	return s.view(context.Background(), func(t *tx) error {
 		cursor := newCursor(t, expiryBucket)
-		entry, err := cursor.seek(indexKey(time.Now().Unix(), "", ""))
+		entry, err := cursor.seek(indexKey(now.Unix(), "", ""))
 		for ; err == nil && entry != nil; entry, err = cursor.next() {
-			_, kind, key, ok := parseIndexKey(entry)
+			expiry, kind, key, ok := parseIndexKey(entry)
+			if ok && expiry > last {
+				return nil
+			}
 			if !ok || !slices.Contains(s.options.Vital, kind) {
 				continue
 			}

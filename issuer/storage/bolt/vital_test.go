@@ -20,6 +20,7 @@ import (
 func TestOpenRefusesLostRecords(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	vital := Options{Vital: []string{"revoked"}}
+	bounded := func(d time.Duration) Options { return Options{Vital: vital.Vital, VitalFor: d} }
 	for name, c := range map[string]struct {
 		hide    func(b *bbolt.Tx) error
 		expiry  time.Time
@@ -29,6 +30,8 @@ func TestOpenRefusesLostRecords(t *testing.T) {
 		"its key is damaged":           {renameRecord, soon, vital, true},
 		"its bucket's name is damaged": {renameBucket, soon, vital, true},
 		"it has expired":               {renameRecord, time.Now().Add(-time.Hour), vital, false},
+		"it is within the bound":       {renameRecord, soon, bounded(time.Hour), true},
+		"it is beyond the bound":       {renameRecord, soon, bounded(time.Minute), false},
 		"its kind is not vital":        {renameRecord, soon, Options{Vital: []string{"other"}}, false},
 		"nothing is lost":              {func(*bbolt.Tx) error { return nil }, soon, vital, false},
 	} {
