@@ -110,7 +110,7 @@ func parseStorage(d *caddyfile.Dispenser, existing json.RawMessage) (json.RawMes
 //		welcome      on|off
 //		endpoint     <name> <path>...
 //		pages { ... }
-//		registration open|token { ... }
+//		registration open|token|approval { ... }
 //	}
 func (c *IssuerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.URL) {
