@@ -50,19 +50,5 @@ func (c *IssuerConfig) unmarshalEndpoint(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// onOrOff reads one of the two words.
-func onOrOff(d *caddyfile.Dispenser, value **bool) error {
-	option, word := d.Val(), ""
-	if *value != nil {
-		return d.Errf("%s stands twice", option)
-	}
-	if !d.AllArgs(&word) || (word != "on" && word != "off") {
-		return d.Errf("%s wants on or off", option)
-	}
-	on := word == "on"
-	*value = &on
-	return nil
-}
-
 // onUnlessOff is the value of an option whose default is on.
 func onUnlessOff(value *bool) bool { return value == nil || *value }

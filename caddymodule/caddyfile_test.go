@@ -82,13 +82,6 @@ func TestJSONUnknownFields(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", s.dir)
 	const good = `{"admin":{"disabled":true},"apps":{"oauth":{"issuers":[{"url":"https://a.example","scopes":[{"name":"s"}],"clients":[{"id":"c","public":true}]}]},` +
 		`"http":{"servers":{"x":{"routes":[{"handle":[{"handler":"oauth_issuer"},{"handler":"oauth_protect","resource":"https://a.example/api","scope_rules":[{"scopes":["s"]}]}]}]}}}}}`
-	validate := func(text string) error {
-		config := new(caddy.Config)
-		if err := caddy.StrictUnmarshalJSON([]byte(text), config); err != nil {
-			return err
-		}
-		return caddy.Validate(config)
-	}
 	if err := validate(good); err != nil {
 		t.Fatal("the control:", err)
 	}
@@ -142,15 +135,7 @@ http://a.example {
 		}
 		s := newServer(t, "")
 		t.Setenv("XDG_DATA_HOME", s.dir)
-		adapted, err := adapt(s.caddyfile(text))
-		if err != nil {
-			return err
-		}
-		config := new(caddy.Config)
-		if err := caddy.StrictUnmarshalJSON(adapted, config); err != nil {
-			return err
-		}
-		return caddy.Validate(config)
+		return s.validate(text)
 	}
 	if err := load("", ""); err != nil {
 		t.Fatal("the control:", err)
@@ -163,6 +148,7 @@ http://a.example {
 		{"$APP", "storage bolt {\nmisspelt x\n}", "unknown option of storage bolt: misspelt"},
 		{"$APP", "storage bolt {\npath a b\n}", "wrong argument count"},
 		{"$APP", "storage bolt {\npath a\nmisspelt x\n}", "unknown option of storage bolt: misspelt"},
+		{"$APP", "storage bolt {\npath a\npath b\n}", "path stands twice"},
 		{"$APP", "storage bolt\nstorage bolt", "storage stands twice"},
 		{"$APP", "storage postgres", "needs a connection"},
 		{"$APP", "storage postgres {\nconnection host=localhost\nmisspelt x\n}", "unknown option of storage postgres: misspelt"},
@@ -203,6 +189,8 @@ http://a.example {
 		{"$ISSUER", "access_token_lifetime 48h", "want 10s to 24h"},
 		{"$ISSUER", "access_token_lifetime -1h", "want a positive duration"},
 		{"$ISSUER", "access_token_lifetime 1h\naccess_token_lifetime 1h", "access_token_lifetime stands twice"},
+		{"$ISSUER", "refresh_token_grace 5s\nrefresh_token_grace off", "refresh_token_grace stands twice"},
+		{"$ISSUER", "refresh_token_grace off\nrefresh_token_grace off", "refresh_token_grace stands twice"},
 		{"$ISSUER", "key_rotation 1m", "key rotation every 1m0s"},
 		{"$ISSUER", "default_resource nowhere", "default resource"},
 		{"$ISSUER", "default_resource https://a https://b", "wrong argument count"},

@@ -11,10 +11,7 @@ func TestClaimRules(t *testing.T) {
 	b := startBackend(t)
 	s := start(t, usualCaddyfile, b.address)
 	type list = []any
-	rules := []struct {
-		option string
-		claims []claimCase
-	}{
+	rules := []claimRuleCase{
 		{"claim role admin owner", []claimCase{
 			{"a string", map[string]any{"role": "owner"}, true},
 			{"an element of an array", map[string]any{"role": list{"guest", "admin"}}, true},
@@ -77,6 +74,23 @@ func TestClaimRules(t *testing.T) {
 			{"who acts is not the subject", map[string]any{"sub": "bob", "act": map[string]any{"sub": "alice"}}, false},
 		}},
 	}
+	checkClaimRules(t, s, b, rules)
+}
+
+// rawNull is null, which forge takes for "leave it out" when it is nil.
+type rawNull struct{}
+
+func (rawNull) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
+
+// claimRuleCase is an option of a gate, and the tokens that it decides on.
+type claimRuleCase struct {
+	option string
+	claims []claimCase
+}
+
+// checkClaimRules gives each option a gate of its own.
+func checkClaimRules(t *testing.T, s *server, b *backend, rules []claimRuleCase) {
+	t.Helper()
 	var gates []string
 	for _, rule := range rules {
 		gates = append(gates, rule.option)
@@ -92,11 +106,6 @@ func TestClaimRules(t *testing.T) {
 		})
 	}
 }
-
-// rawNull is null, which forge takes for "leave it out" when it is nil.
-type rawNull struct{}
-
-func (rawNull) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
 // claimCase is a token with these claims, which passes or is refused with 403.
 type claimCase struct {

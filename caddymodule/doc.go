@@ -4,8 +4,8 @@
 //
 // The server, and what outlives one configuration of it:
 //
-//	app.go, app_caddyfile.go, vault.go
-//	issuer_config.go, login_config.go, pages_config.go, trusted_issuer_config.go,
+//	app.go, app_caddyfile.go, caddyfile_arguments.go, vault.go
+//	issuer_config.go, issuer_caddyfile.go, login_config.go, pages_config.go, trusted_issuer_config.go,
 //	registration_config.go, application_config.go, key_encryption.go
 //	storage_bolt.go, storage_postgres.go     guests of oauth.storage
 //	oauth_issuer.go, access_log.go           handler "oauth_issuer"

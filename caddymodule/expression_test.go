@@ -1,19 +1,13 @@
 package caddymodule
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 // TestExpression: a CEL expression over the claims must be true. One that cannot
 // be evaluated is not true: 403, never 500 and never a pass.
 func TestExpression(t *testing.T) {
 	b := startBackend(t)
 	s := start(t, usualCaddyfile, b.address)
-	rules := []struct {
-		option string
-		claims []claimCase
-	}{
+	rules := []claimRuleCase{
 		{"expression `{http.auth.user.claims.level} >= 3`", []claimCase{
 			{"true", map[string]any{"level": 3}, true},
 			{"false", map[string]any{"level": 2.5}, false},
@@ -45,18 +39,5 @@ func TestExpression(t *testing.T) {
 			{"somebody else", map[string]any{"sub": "bob"}, false},
 		}},
 	}
-	var gates []string
-	for _, rule := range rules {
-		gates = append(gates, rule.option)
-	}
-	if err := s.load(gatesWith(gates...)); err != nil {
-		t.Fatal(err)
-	}
-	for n, rule := range rules {
-		t.Run(rule.option, func(t *testing.T) {
-			for _, test := range rule.claims {
-				t.Run(test.must, func(t *testing.T) { test.check(t, s, b, fmt.Sprintf("/gate/%d/x", n)) })
-			}
-		})
-	}
+	checkClaimRules(t, s, b, rules)
 }

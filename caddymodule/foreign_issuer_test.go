@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/browsertest/oidcprovider"
 )
 
@@ -506,17 +504,7 @@ func TestForeignReload(t *testing.T) {
 func TestForeignMistakes(t *testing.T) {
 	s := newServer(t, "127.0.0.1:9")
 	t.Setenv("XDG_DATA_HOME", s.dir)
-	validate := func(foreign string) error {
-		adapted, err := adapt(s.caddyfile(trusting(foreign)))
-		if err != nil {
-			return err
-		}
-		config := new(caddy.Config)
-		if err := caddy.StrictUnmarshalJSON(adapted, config); err != nil {
-			return err
-		}
-		return caddy.Validate(config)
-	}
+	validate := func(foreign string) error { return s.validate(trusting(foreign)) }
 	block := func(lines string) string { return "trusted_issuer https://idp.example {\n" + lines + "\n}" }
 	for _, good := range []string{"trusted_issuer https://idp.example", block("profile okta\nleeway 30s\ntype JWT\njwks_uri https://idp.example/keys\naudience a b none\nscope a\nsubject_prefix x"),
 		block("introspection id secret"), block("introspection https://idp.example/introspect id secret\nsubject_prefix none")} {

@@ -173,6 +173,23 @@ func (s *server) load(caddyfile string) error {
 	return caddy.Load(adapted, true)
 }
 
+// validate is what "caddy validate" does.
+func (s *server) validate(caddyfile string) error {
+	adapted, err := adapt(s.caddyfile(caddyfile))
+	if err != nil {
+		return err
+	}
+	return validate(string(adapted))
+}
+
+func validate(text string) error {
+	config := new(caddy.Config)
+	if err := caddy.StrictUnmarshalJSON([]byte(text), config); err != nil {
+		return err
+	}
+	return caddy.Validate(config)
+}
+
 // adapt turns a Caddyfile into JSON; a warning is an error, except that of the
 // formatter.
 func adapt(caddyfile string) ([]byte, error) {

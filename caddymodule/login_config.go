@@ -168,41 +168,39 @@ func (u *UpstreamConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&u.Issuer) {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch option := d.Val(); option {
-		case "id":
-			err = oneArgument(d, &u.ID)
-		case "name":
-			err = oneArgument(d, &u.Name)
-		case "client_id":
-			err = oneArgument(d, &u.ClientID)
-		case "client_secret":
-			err = oneArgument(d, &u.ClientSecret)
-		case "scope":
-			err = someArguments(d, &u.Scopes)
-		case "auth_method":
-			err = oneArgument(d, &u.AuthMethod)
-		case "claim":
-			var ours, theirs string
-			if !d.AllArgs(&ours, &theirs) {
-				return d.ArgErr()
-			}
-			if u.Claims == nil {
-				u.Claims = make(map[string]string)
-			}
-			u.Claims[ours] = theirs
-		case "require_verified_email":
-			u.RequireVerifiedEmail = true
-			err = noArguments(d)
-		case "allowed_domain":
-			err = someArguments(d, &u.AllowedDomains)
-		default:
-			err = d.Errf("unknown option of login upstream: %s", option)
+	return eachOption(d, u.unmarshalOption)
+}
+
+func (u *UpstreamConfig) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "id":
+		return oneArgument(d, &u.ID)
+	case "name":
+		return oneArgument(d, &u.Name)
+	case "client_id":
+		return oneArgument(d, &u.ClientID)
+	case "client_secret":
+		return oneArgument(d, &u.ClientSecret)
+	case "scope":
+		return someArguments(d, &u.Scopes)
+	case "auth_method":
+		return oneArgument(d, &u.AuthMethod)
+	case "claim":
+		var ours, theirs string
+		if !d.AllArgs(&ours, &theirs) {
+			return d.ArgErr()
 		}
-		if err != nil {
-			return err
+		if u.Claims == nil {
+			u.Claims = make(map[string]string)
 		}
+		u.Claims[ours] = theirs
+	case "require_verified_email":
+		u.RequireVerifiedEmail = true
+		return noArguments(d)
+	case "allowed_domain":
+		return someArguments(d, &u.AllowedDomains)
+	default:
+		return d.Errf("unknown option of login upstream: %s", option)
 	}
 	return nil
 }

@@ -67,34 +67,32 @@ func (c *PagesConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch option := d.Val(); option {
-		case "name":
-			err = oneArgument(d, &c.Name)
-		case "logo":
-			err = oneArgument(d, &c.Logo)
-		case "accent":
-			err = oneArgument(d, &c.Accent)
-		case "footer_link":
-			link := FooterLink{}
-			if !d.AllArgs(&link.Label, &link.URL) {
-				return d.ArgErr()
-			}
-			c.FooterLinks = append(c.FooterLinks, link)
-		case "template_dir":
-			err = oneArgument(d, &c.TemplateDir)
-		case "language":
-			err = oneArgument(d, &c.Language)
-		case "allow_popups":
-			c.AllowPopups = true
-			err = noArguments(d)
-		default:
-			err = d.Errf("unknown option of pages: %s", option)
+	return eachOption(d, c.unmarshalOption)
+}
+
+func (c *PagesConfig) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "name":
+		return oneArgument(d, &c.Name)
+	case "logo":
+		return oneArgument(d, &c.Logo)
+	case "accent":
+		return oneArgument(d, &c.Accent)
+	case "footer_link":
+		link := FooterLink{}
+		if !d.AllArgs(&link.Label, &link.URL) {
+			return d.ArgErr()
 		}
-		if err != nil {
-			return err
-		}
+		c.FooterLinks = append(c.FooterLinks, link)
+	case "template_dir":
+		return oneArgument(d, &c.TemplateDir)
+	case "language":
+		return oneArgument(d, &c.Language)
+	case "allow_popups":
+		c.AllowPopups = true
+		return noArguments(d)
+	default:
+		return d.Errf("unknown option of pages: %s", option)
 	}
 	return nil
 }

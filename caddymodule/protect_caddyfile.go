@@ -111,10 +111,8 @@ func (p *Protect) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	p.PublishMetadata = true
 	p.Lines = make(map[string]string)
 	p.noteLine(d, wholeGate)
-	for d.NextBlock(0) {
-		if err := p.unmarshalOption(d); err != nil {
-			return err
-		}
+	if err := eachOption(d, p.unmarshalOption); err != nil {
+		return err
 	}
 	if p.Resource == "" {
 		return d.Err("oauth_protect needs a resource: the URI of the API behind it, which its tokens must be for")
@@ -129,6 +127,12 @@ func (p *Policy) noteLine(d *caddyfile.Dispenser, option string) {
 	}
 }
 
+// notedArguments is someArguments for an option that a question of the gate rests on.
+func (p *Policy) notedArguments(d *caddyfile.Dispenser, option string, values *[]string) error {
+	p.noteLine(d, option)
+	return someArguments(d, values)
+}
+
 // unmarshalOption reads what concerns the handler, and leaves what concerns the
 // token to the policy.
 func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
@@ -138,8 +142,7 @@ func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 		p.Optional = true
 		return noArguments(d)
 	case "public":
-		p.noteLine(d, "public")
-		return someArguments(d, (*[]string)(&p.Public))
+		return p.notedArguments(d, "public", (*[]string)(&p.Public))
 	case "cors":
 		if p.CORS == nil {
 			p.CORS = new(CORS)
@@ -181,8 +184,7 @@ func (p *Policy) unmarshalPolicyOption(d *caddyfile.Dispenser) error {
 		p.noteLine(d, "resource")
 		return oneArgument(d, &p.Resource)
 	case "issuer":
-		p.noteLine(d, "issuers")
-		return someArguments(d, &p.Issuers)
+		return p.notedArguments(d, "issuers", &p.Issuers)
 	case "trusted_issuer":
 		p.noteLine(d, "issuers")
 		foreign := new(ForeignIssuer)
@@ -193,17 +195,13 @@ func (p *Policy) unmarshalPolicyOption(d *caddyfile.Dispenser) error {
 		p.noteLine(d, fmt.Sprintf("scope_rules/%d", len(p.ScopeRules)))
 		return p.unmarshalScopeRule(d, option == "any_scope")
 	case "client":
-		p.noteLine(d, "clients")
-		return someArguments(d, &p.Clients)
+		return p.notedArguments(d, "clients", &p.Clients)
 	case "subject":
-		p.noteLine(d, "subjects")
-		return someArguments(d, &p.Subjects)
+		return p.notedArguments(d, "subjects", &p.Subjects)
 	case "actor":
-		p.noteLine(d, "actors")
-		return someArguments(d, &p.Actors)
+		return p.notedArguments(d, "actors", &p.Actors)
 	case "subject_issuer":
-		p.noteLine(d, "subject_issuers")
-		return someArguments(d, &p.SubjectIssuers)
+		return p.notedArguments(d, "subject_issuers", &p.SubjectIssuers)
 	case "claim":
 		p.noteLine(d, fmt.Sprintf("claim_rules/%d", len(p.ClaimRules)))
 		arguments := d.RemainingArgs()
@@ -216,8 +214,7 @@ func (p *Policy) unmarshalPolicyOption(d *caddyfile.Dispenser) error {
 		p.noteLine(d, "expression")
 		return p.unmarshalExpression(d)
 	case "allow_target":
-		p.noteLine(d, "allow_target")
-		return someArguments(d, &p.AllowTarget)
+		return p.notedArguments(d, "allow_target", &p.AllowTarget)
 	case "bare_token":
 		p.noteLine(d, "bare_token")
 		return onOrOff(d, &p.BareToken)
@@ -266,12 +263,7 @@ func (c *ForeignIssuer) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.Issuer) {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := c.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachOption(d, c.unmarshalOption)
 }
 
 func (c *ForeignIssuer) unmarshalOption(d *caddyfile.Dispenser) (err error) {

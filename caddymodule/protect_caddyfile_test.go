@@ -3,8 +3,6 @@ package caddymodule
 import (
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // TestProtectMistakes: each mistake in an option of the gate is refused when the
@@ -12,17 +10,7 @@ import (
 func TestProtectMistakes(t *testing.T) {
 	s := newServer(t, "127.0.0.1:9")
 	t.Setenv("XDG_DATA_HOME", s.dir)
-	validate := func(option string) error {
-		adapted, err := adapt(s.caddyfile(gateWith(option)))
-		if err != nil {
-			return err
-		}
-		config := new(caddy.Config)
-		if err := caddy.StrictUnmarshalJSON(adapted, config); err != nil {
-			return err
-		}
-		return caddy.Validate(config)
-	}
+	validate := func(option string) error { return s.validate(gateWith(option)) }
 	for _, good := range []string{
 		"", "any_scope GET,M-SEARCH /a /b/* x y", "scope * /a x\nscope * y", "claim a b c", "expression true", "cors *", "cors https://a.example http://localhost:8080",
 		"stream_grace 5s", "allow_target double_slash path_parameter", "metadata off", "optional\npublic /open/*", "identity_token X-Identity\nidentity_header X-A sub",

@@ -166,15 +166,7 @@ func validates(t *testing.T, text string) {
 	}
 	s := newServer(t, "127.0.0.1:9000")
 	t.Setenv("XDG_DATA_HOME", s.dir)
-	adapted, err := adapt(s.caddyfile(s.withPrerequisites(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := new(caddy.Config)
-	if err := caddy.StrictUnmarshalJSON(adapted, config); err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Validate(config); err != nil {
+	if err := s.validate(s.withPrerequisites(text)); err != nil {
 		t.Fatal(err)
 	}
 	// Validating opens nothing: it must work beside a running server.

@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"strconv"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
@@ -62,43 +60,23 @@ func (c *RegistrationConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.Mode) || c.Mode == "" {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch option := d.Val(); option {
-		case "scope":
-			err = someArguments(d, &c.Scopes)
-		case "resource":
-			err = someArguments(d, &c.Resources)
-		case "refresh_token":
-			c.RefreshTokenAlways = true
-			err = thisArgument(d, "always")
-		case "rate":
-			err = positiveNumber(d, &c.Rate)
-		case "unused":
-			err = positiveNumber(d, &c.Unused)
-		default:
-			err = d.Errf("unknown option of registration: %s", option)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachOption(d, c.unmarshalOption)
 }
 
-// positiveNumber reads a number that stands once.
-func positiveNumber(d *caddyfile.Dispenser, value *int) error {
-	option, text := d.Val(), ""
-	if *value != 0 {
-		return d.Errf("%s stands twice", option)
+func (c *RegistrationConfig) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "scope":
+		return someArguments(d, &c.Scopes)
+	case "resource":
+		return someArguments(d, &c.Resources)
+	case "refresh_token":
+		c.RefreshTokenAlways = true
+		return thisArgument(d, "always")
+	case "rate":
+		return positiveNumber(d, &c.Rate)
+	case "unused":
+		return positiveNumber(d, &c.Unused)
+	default:
+		return d.Errf("unknown option of registration: %s", option)
 	}
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		return d.Errf("%s: want a number from 1 on", option)
-	}
-	*value = n
-	return nil
 }

@@ -79,17 +79,16 @@ func (b *BoltStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "path":
-			if !d.AllArgs(&b.Path) {
-				return d.ArgErr()
-			}
-		default:
-			return d.Errf("unknown option of storage bolt: %s", d.Val())
-		}
+	return eachOption(d, b.unmarshalOption)
+}
+
+func (b *BoltStorage) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "path":
+		return oneArgument(d, &b.Path)
+	default:
+		return d.Errf("unknown option of storage bolt: %s", option)
 	}
-	return nil
 }
 
 var (

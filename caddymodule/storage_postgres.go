@@ -119,12 +119,7 @@ func (p *PostgresStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := p.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachOption(d, p.unmarshalOption)
 }
 
 func (p *PostgresStorage) unmarshalOption(d *caddyfile.Dispenser) error {

@@ -122,12 +122,7 @@ func (c *TrustedIssuerConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.Issuer) {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := c.unmarshalOption(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachOption(d, c.unmarshalOption)
 }
 
 func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) (err error) {
