@@ -143,8 +143,8 @@ func warmGate(tb testing.TB) (p *Protect, request func() *http.Request, next cad
 }
 
 // gateAllocations is what the gate may allocate for a request with a token that
-// it has seen: the values of three headers, and the text of their scopes.
-const gateAllocations = 4
+// it has seen: the values of the headers, and the text of their scopes.
+const gateAllocations = 2
 
 // TestGateAllocations fails when a request costs more than it did.
 func TestGateAllocations(t *testing.T) {

@@ -28,8 +28,10 @@ func (c *command) clientAdd() *cobra.Command {
 		Short: "Registers a client and prints its id and, this once, its secret",
 		Long: `
 Registers a client. Its secret is printed now and never again: the server keeps
-only a hash. Scopes must be declared by the issuer; a client without --resource
-can have tokens for whatever the issuer protects.`,
+only a hash. Scopes must be declared by the issuer; without --scope, a client that
+people sign in for may have openid, profile and email, and offline_access if it
+may refresh tokens. A client without --resource can have tokens for whatever the
+issuer protects.`,
 		Example: `  caddy oauth client add --name "Billing" --grant client_credentials --scope orders:read
   caddy oauth client add --name "Web shop" --grant authorization_code --grant refresh_token --redirect-uri https://shop.example.com/callback
   caddy oauth client add --name "Billing" --grant client_credentials --json`,

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -31,8 +32,8 @@ func (s *faultSite) refusedStart(path string) {
 	contains(s.t, s.nodes[0].log(), path)
 }
 
-// filedSite is a site that was stopped in good order, the bytes of its storage, and
-// what clients hold of it.
+// filedSite is a site that has ended, the bytes of its storage, and what clients
+// hold of it.
 type filedSite struct {
 	*faultSite
 	path          string
@@ -42,7 +43,7 @@ type filedSite struct {
 	held, ended   *chain
 }
 
-func newFiledSite(t *testing.T) *filedSite {
+func newFiledSite(t *testing.T, end func(*process)) *filedSite {
 	t.Helper()
 	f := &filedSite{path: filepath.Join(t.TempDir(), "oauth.db")}
 	f.faultSite = newFaultSite(t, 1, "storage bolt {\n\t\t\tpath "+f.path+"\n\t\t}")
@@ -60,7 +61,7 @@ func newFiledSite(t *testing.T) *filedSite {
 	if !f.revoke(f.ended, true) {
 		t.Fatal("not revoked")
 	}
-	p.stop()
+	end(p)
 	f.client.CloseIdleConnections()
 	var err error
 	if f.sound, err = os.ReadFile(f.path); err != nil {
@@ -80,7 +81,7 @@ func (f *filedSite) put(content []byte) {
 // TestFaultForeignFile: a server whose storage is not what it was does not start,
 // and does not touch the file; with a backup in its place it starts within 5 s.
 func TestFaultForeignFile(t *testing.T) {
-	f := newFiledSite(t)
+	f := newFiledSite(t, (*process).stop)
 	for _, fault := range []struct {
 		name    string
 		content []byte
@@ -119,35 +120,43 @@ func TestFaultForeignFile(t *testing.T) {
 
 // TestFaultFlippedBit: one bit of the storage is another one. Whether the server
 // starts or not, what was revoked or used is not good again, and what is good is
-// accepted or, where that cannot be told, refused as unavailable.
+// accepted or, where that cannot be told, refused as unavailable. The file is one of
+// a server that was stopped in good order, and one of a server that was killed.
 func TestFaultFlippedBit(t *testing.T) {
-	f := newFiledSite(t)
+	t.Run("stopped", func(t *testing.T) { newFiledSite(t, (*process).stop).flipBits(scaled(2, 300)) })
+	t.Run("killed", func(t *testing.T) { newFiledSite(t, (*process).kill).flipBits(scaled(2, 300)) })
+}
+
+func (f *filedSite) flipBits(flips int) {
 	refused, unavailable, wrong := 0, 0, 0
-	flips := scaled(3, 300)
 	for range flips {
-		at := rand.IntN(f.used * 8)
+		bit := rand.IntN(f.used * 8)
 		damaged := bytes.Clone(f.sound)
-		damaged[at/8] ^= 1 << (at % 8)
+		damaged[bit/8] ^= 1 << (bit % 8)
 		f.put(damaged)
 		p, err := f.nodes[0].tryServe(f.text)
 		if err != nil {
 			if refused++; p.cmd.ProcessState.ExitCode() != 1 {
-				t.Errorf("bit %d of byte %d: exit status %d: %.2000s", at%8, at/8, p.cmd.ProcessState.ExitCode(), p.stderr.String())
+				f.t.Errorf("%s: exit status %d: %.2000s", f.place(bit), p.cmd.ProcessState.ExitCode(), p.stderr.String())
 			}
 			continue
 		}
 		before := f.refused.Load()
-		for token, want := range map[string]int{f.good: 200, f.revoked: 401, f.ended.access[0]: 401} {
-			if status := f.gate(p.server, token); status != want && status != 503 {
+		judge := func(what string, status, want int) {
+			if status != want && status != 503 {
 				wrong++
-				t.Errorf("bit %d of byte %d: status %d at the gate, want %d or 503", at%8, at/8, status, want)
+				f.t.Errorf("%s: %s: status %d, want %d or 503", f.place(bit), what, status, want)
 			}
 		}
-		for _, a := range append(append([]artefact{{"refresh_token", f.ended.refresh}}, f.ended.spent...), f.held.spent...) {
-			if status := f.present(a); status != 400 && status != 503 {
-				wrong++
-				t.Errorf("bit %d of byte %d: a spent %s is answered with %d", at%8, at/8, a.grant, status)
-			}
+		judge("a good token", f.gate(p.server, f.good), 200)
+		judge("a revoked token", f.gate(p.server, f.revoked), 401)
+		judge("a token of a revoked authorization", f.gate(p.server, f.ended.access[0]), 401)
+		for _, a := range append([]artefact{{"refresh_token", f.ended.refresh}}, f.ended.spent...) {
+			judge("a "+a.grant+" of a revoked authorization", f.present(a), 400)
+		}
+		judge("a good refresh token", f.present(artefact{"refresh_token", f.held.refresh}), 200)
+		for _, a := range f.held.spent {
+			judge("a spent "+a.grant, f.present(a), 400)
 		}
 		if f.refused.Load() > before {
 			unavailable++
@@ -155,7 +164,15 @@ func TestFaultFlippedBit(t *testing.T) {
 		p.stop()
 		f.client.CloseIdleConnections()
 	}
-	t.Logf("%d bits flipped: %d times the server did not start, %d times something was answered with 503, %d wrong answers", flips, refused, unavailable, wrong)
+	f.t.Logf("%d bits flipped: %d times the server did not start, %d times something was answered with 503, %d wrong answers", flips, refused, unavailable, wrong)
+}
+
+// place says where a bit of the file is, and the flags of its page (1: branch,
+// 2: leaf, 4: meta, 16: free list).
+func (f *filedSite) place(bit int) string {
+	at, size := bit/8, os.Getpagesize()
+	page := at / size
+	return fmt.Sprintf("bit %d of byte %d of page %d, whose flags are % x", bit%8, at%size, page, f.sound[page*size+8:][:2])
 }
 
 // TestFaultFileUnderServer: the file is taken away from under a running server, or

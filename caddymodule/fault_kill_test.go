@@ -37,10 +37,7 @@ func TestFaultKill(t *testing.T) {
 		load := site.load(64, site.devices(4))
 		until := site.acknowledged.Load() + 100 + rand.Int64N(int64(scaled(100, 400)))
 		eventually(t, "acknowledgements", func() bool { return site.acknowledged.Load() >= until || t.Failed() })
-		if err := p.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		<-p.exited
+		p.kill()
 		load.end()
 		site.client.CloseIdleConnections()
 		begun := time.Now()

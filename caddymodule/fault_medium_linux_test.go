@@ -46,10 +46,7 @@ func (k *known) refusedAndBack(t *testing.T, begin func() (end func())) {
 		t.Errorf("writes are accepted %s after the repair, want %s", took, backWithin)
 	}
 	k.judged()
-	if err := k.p.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-k.p.exited
+	k.p.kill()
 	k.site.client.CloseIdleConnections()
 	k.p = k.site.nodes[0].serve(k.site.text)
 	k.judged()

@@ -70,6 +70,8 @@ type server struct {
 	program string // that runs it as a process; empty: the built binary
 
 	reloaded bool // a configuration was loaded after the first
+
+	descriptors int // that a process may have open; 0: as many as the system grants
 }
 
 func newServer(t testing.TB, backend string) *server {

@@ -69,6 +69,10 @@ func (s *server) command(arguments ...string) *exec.Cmd {
 		program = caddyBinary(s.t)
 	}
 	c := exec.Command(program, arguments...)
+	if s.descriptors > 0 {
+		limited := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, s.descriptors)
+		c = exec.Command("sh", append([]string{"-c", limited}, c.Args...)...)
+	}
 	c.Dir = s.dir
 	c.Env = append(environment(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir,
 		"CADDY_ADMIN="+s.admin)
@@ -200,4 +204,12 @@ func (p *process) stop() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 	}
+}
+
+// kill ends the process as kill -9 does.
+func (p *process) kill() {
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.t.Error(err)
+	}
+	<-p.exited
 }

@@ -166,10 +166,10 @@ func (p *Protect) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case refused != nil && p.ReportOnly:
 		return next.ServeHTTP(w, r)
 	case refused != nil:
-		p.hideToken(r) // from what handle_errors may ask
+		p.hideToken(v) // from what handle_errors may ask
 		return p.refuse(w, r, refused)
 	case !p.ReportOnly:
-		p.hideToken(r)
+		p.hideToken(v)
 	}
 	if v.token == nil {
 		return next.ServeHTTP(w, r)
@@ -200,10 +200,17 @@ func (p *Protect) askPublic(v *visit) *refusal {
 
 // hideToken keeps the token from the API, which could use it elsewhere. Credentials
 // that are no token, on an open path, are the API's own business.
-func (p *Protect) hideToken(r *http.Request) {
-	if _, err := introspect.FromHeader(r.Header, p.bare); !p.ForwardToken && !errors.Is(err, introspect.ErrNoToken) {
-		r.Header.Del("Authorization")
+func (p *Protect) hideToken(v *visit) {
+	if p.ForwardToken {
+		return
 	}
+	header := v.request.Header
+	if v.text == "" { // there was none, or nobody has looked
+		if _, err := introspect.FromHeader(header, p.bare); errors.Is(err, introspect.ErrNoToken) {
+			return
+		}
+	}
+	delete(header, "Authorization")
 }
 
 // refuse says why, with a challenge where a token, or another one, would help.

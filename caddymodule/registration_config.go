@@ -22,6 +22,10 @@ type RegistrationConfig struct {
 	// protects when empty.
 	Resources []string `json:"resources,omitempty"`
 
+	// RefreshTokenAlways gives such a client a refresh token, if it registers for
+	// the grant type, though it does not ask for offline_access.
+	RefreshTokenAlways bool `json:"refresh_token_always,omitempty"`
+
 	// Rate is how many registrations and updates an address may make in an hour:
 	// default 20.
 	Rate int `json:"rate,omitempty"`
@@ -38,17 +42,19 @@ func (c *RegistrationConfig) registration() issuer.RegistrationConfig {
 		return issuer.RegistrationConfig{}
 	}
 	return issuer.RegistrationConfig{
-		Mode: issuer.RegistrationMode(c.Mode), Scopes: c.Scopes, Resources: c.Resources, Rate: c.Rate, Unused: c.Unused,
+		Mode: issuer.RegistrationMode(c.Mode), Scopes: c.Scopes, Resources: c.Resources, RefreshTokenAlways: c.RefreshTokenAlways,
+		Rate: c.Rate, Unused: c.Unused,
 	}
 }
 
 // unmarshalCaddyfile reads
 //
 //	registration open|token|approval {
-//		scope    <name>...
-//		resource <uri>...
-//		rate     <number an hour>
-//		unused   <number>
+//		scope         <name>...
+//		resource      <uri>...
+//		refresh_token always
+//		rate          <number an hour>
+//		unused        <number>
 //	}
 func (c *RegistrationConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&c.Mode) || c.Mode == "" {
@@ -63,6 +69,9 @@ func (c *RegistrationConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 		return someArguments(d, &c.Scopes)
 	case "resource":
 		return someArguments(d, &c.Resources)
+	case "refresh_token":
+		c.RefreshTokenAlways = true
+		return thisArgument(d, "always")
 	case "rate":
 		return positiveNumber(d, &c.Rate)
 	case "unused":

@@ -52,10 +52,7 @@ func TestKill(t *testing.T) {
 	revoked := s.appToken()
 	s.adminCall("POST", "/oauth/tokens/revoke", map[string]string{"token": revoked}).want(t, 200)
 	secret := s.addClient("late", "api:read")
-	if err := p.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-p.exited
+	p.kill()
 
 	s.serve(usualCaddyfile)
 	s.send("GET", "/api/x", "", bearer(revoked)).want(t, 401)

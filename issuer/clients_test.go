@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,41 @@ func TestAddClient(t *testing.T) {
 		if _, secret, err := f.AddClient(t.Context(), newService(id)); !errors.Is(err, clients.ErrExists) || secret != "" {
 			t.Errorf("an id that is taken (%s): %v", id, err)
 		}
+	}
+}
+
+// A client that people sign in for can do so without a word about scopes; any other
+// has those that it names.
+func TestDefaultScope(t *testing.T) {
+	const redirect = "https://app.test/cb"
+	for name, test := range map[string]struct {
+		grants []string
+		scope  oauth.Scope
+		want   string
+	}{
+		"a web application":       {[]string{"authorization_code"}, nil, "openid profile email"},
+		"that stays connected":    {[]string{"authorization_code", "refresh_token"}, nil, "openid profile email offline_access"},
+		"a device":                {[]string{"device_code"}, nil, "openid profile email"},
+		"with a scope":            {[]string{"authorization_code", "refresh_token"}, oauth.Scope{"read"}, "read"},
+		"a service":               {[]string{"client_credentials"}, nil, ""},
+		"nothing in particular":   {nil, nil, ""},
+		"the full name, a device": {[]string{oauth.GrantDeviceCode}, nil, "openid profile email"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			metadata := clients.Metadata{ID: "new", Type: clients.Confidential, GrantTypes: test.grants, Scope: test.scope, RedirectURIs: []string{redirect}}
+			added, _, err := newFixture(t).AddClient(t.Context(), metadata)
+			must(t, err)
+			declared := clients.Client{Metadata: metadata, Secrets: []clients.Secret{{Hash: clients.HashSecret("x")}}}
+			declared.GrantTypes = slices.Clone(test.grants)
+			f := newFixture(t, func(c *Config) { c.Clients = append(c.Clients, declared) })
+			configured, err := f.Client(t.Context(), "new")
+			must(t, err)
+			for _, c := range []*clients.Client{added, configured} {
+				if c.Scope.String() != test.want {
+					t.Errorf("scope %q, want %q", c.Scope, test.want)
+				}
+			}
+		})
 	}
 }
 

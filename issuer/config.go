@@ -254,6 +254,7 @@ func (c *Config) validateClients() error {
 		if err := client.Validate(c.scopeNames()); err != nil {
 			return fmt.Errorf("client %s: %w", client.ID, err)
 		}
+		client.DefaultScope()
 		if seen[client.ID] {
 			return fmt.Errorf("client %s is declared twice", client.ID)
 		}

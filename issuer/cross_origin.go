@@ -20,7 +20,10 @@ func allowCrossOrigin(header http.Header) {
 func servePreflight(w http.ResponseWriter, methods []string) {
 	header := w.Header()
 	header.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
-	header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+	// Some clients send headers of their own with every request, such as
+	// MCP-Protocol-Version. No header of a request gives anything but Authorization,
+	// which the star leaves out.
+	header.Set("Access-Control-Allow-Headers", "*, Authorization")
 	header.Set("Access-Control-Max-Age", "3600")
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -73,7 +73,7 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 			i.families = append(i.families, family)
 		}
 	}
-	i.metadata = i.marshalMetadata()
+	i.metadata = i.marshalMetadata(i.config.SigningAlgorithm)
 	return i, nil
 }
 

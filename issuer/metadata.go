@@ -56,8 +56,9 @@ var claimsSupported = []string{
 	"email", "email_verified", "phone_number", "phone_number_verified", "address",
 }
 
-// marshalMetadata makes the document once.
-func (i *Issuer) marshalMetadata() []byte {
+// marshalMetadata makes the document of an issuer that signs with these
+// algorithms.
+func (i *Issuer) marshalMetadata(algorithms ...keys.Algorithm) []byte {
 	url := i.config.URL
 	methods := []string{clientSecretBasic, clientSecretPost}[:2:2]
 	document, err := json.Marshal(metadata{
@@ -80,7 +81,7 @@ func (i *Issuer) marshalMetadata() []byte {
 		ResponseIssSupported:          true,
 
 		SubjectTypesSupported:      []string{"public"},
-		IDTokenSigningAlgSupported: []keys.Algorithm{i.config.SigningAlgorithm},
+		IDTokenSigningAlgSupported: algorithms,
 		ClaimsSupported:            claimsSupported,
 		ClaimTypesSupported:        []string{"normal"},
 		ACRValuesSupported:         []string{signin.ACRPassword},
@@ -97,9 +98,15 @@ func (i *Issuer) marshalMetadata() []byte {
 	return document
 }
 
-// serveMetadata answers with the metadata.
+// serveMetadata answers with the metadata. It is made once, but for the time in
+// which the key of another algorithm still signs: clients refuse ID tokens of an
+// algorithm that is not in it.
 func (i *Issuer) serveMetadata(w http.ResponseWriter, r *http.Request) {
-	writeDocument(w, i.metadata, time.Hour)
+	document := i.metadata
+	if signs := i.realm.keys.Algorithm(); signs != "" && signs != i.config.SigningAlgorithm {
+		document = i.marshalMetadata(signs, i.config.SigningAlgorithm)
+	}
+	writeDocument(w, document, time.Hour)
 }
 
 // serveJWKS answers with the issuer's public keys.

@@ -8,10 +8,38 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
+
+// OpenID Connect Discovery §3: the algorithms with which ID tokens are signed. A
+// key of a new one is published before it signs, and until then both are named:
+// clients refuse what is signed otherwise.
+func TestMetadataAlgorithms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		expectAlgorithms := func(want ...string) {
+			t.Helper()
+			var document struct {
+				Algorithms []string `json:"id_token_signing_alg_values_supported"`
+			}
+			must(t, json.Unmarshal(f.get("/.well-known/openid-configuration").Body.Bytes(), &document))
+			if !slices.Equal(document.Algorithms, want) {
+				t.Errorf("algorithms %v, want %v", document.Algorithms, want)
+			}
+		}
+		expectAlgorithms("ES256")
+		f.config.SigningAlgorithm = keys.EdDSA
+		f.restart()
+		expectAlgorithms("ES256", "EdDSA")
+		time.Sleep(24 * time.Hour)
+		expectAlgorithms("EdDSA")
+	})
+}
 
 // TestMetadataPlaces: RFC 8414 §3.1 and OpenID Connect Discovery §4.
 func TestMetadataPlaces(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -30,7 +31,13 @@ type registrationResponse struct {
 	GrantTypes      []string    `json:"grant_types"`
 	ResponseTypes   []string    `json:"response_types"`
 	RedirectURIs    []string    `json:"redirect_uris,omitempty"`
+	PostLogoutURIs  []string    `json:"post_logout_redirect_uris,omitempty"`
 	Scope           oauth.Scope `json:"scope"`
+
+	// IDTokenAlgorithm is the issuer's, whatever the client asked for. Left out it
+	// would mean RS256 (OpenID Connect Dynamic Client Registration §2), and
+	// clients believe that.
+	IDTokenAlgorithm keys.Algorithm `json:"id_token_signed_response_alg,omitempty"`
 }
 
 func (i *Issuer) describeRegistered(client *clients.Client, secret, accessToken string) *registrationResponse {
@@ -38,7 +45,10 @@ func (i *Issuer) describeRegistered(client *clients.Client, secret, accessToken 
 		ID: client.ID, Secret: secret, IssuedAt: client.Created.Unix(),
 		AccessToken: accessToken, URI: i.config.URL + "/register/" + client.ID,
 		Name: client.Name, AuthMethod: client.Registration.AuthMethod, GrantTypes: client.GrantTypes,
-		ResponseTypes: []string{}, RedirectURIs: client.RedirectURIs, Scope: client.Scope,
+		ResponseTypes: []string{}, RedirectURIs: client.RedirectURIs, PostLogoutURIs: client.PostLogoutRedirectURIs, Scope: client.Scope,
+	}
+	if client.Scope.Has(oauth.ScopeOpenID) {
+		response.IDTokenAlgorithm = i.config.SigningAlgorithm
 	}
 	if secret != "" {
 		response.SecretExpiresAt = new(int64)

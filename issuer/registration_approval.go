@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 )
@@ -61,6 +62,9 @@ func (i *Issuer) enableRegistered(tx storage.Tx, a *Application, decided clients
 	case decided.ID != client.ID || decided.Type != client.Type:
 		return nil, &clientError{errors.New("the client registered itself and has its credentials: its client_id and client type stay")}
 	}
+	// What a request does not show nobody has decided about.
+	decided.PostLogoutRedirectURIs = client.PostLogoutRedirectURIs
+	decided.RefreshTokenAlways = client.RefreshTokenAlways && decided.MayUse(oauth.GrantRefreshToken)
 	client.Metadata = decided
 	client.Registration.Approved = record.Now()
 	return client, clients.PutLasting(tx, i.config.URL, client)

@@ -133,7 +133,7 @@ func TestApproveRegistered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, withApproval)
-				c, a := f.waiting(goodMetadata)
+				c, a := f.waiting(with(`"post_logout_redirect_uris":["https://app.test/bye"]`))
 				before, _ := f.Clients(t.Context())
 				approve(f, a)
 				after, _ := f.Clients(t.Context())
@@ -141,7 +141,7 @@ func TestApproveRegistered(t *testing.T) {
 				if err != nil || client.Disabled || client.Name != "Known" || client.Scope.String() != "openid" || len(after) != len(before) {
 					t.Fatalf("%d clients, %d before; %+v, %v", len(after), len(before), client, err)
 				}
-				if !slices.Equal(client.RedirectURIs, c.RedirectURIs) || !slices.Equal(client.GrantTypes, c.GrantTypes) {
+				if !slices.Equal(client.PostLogoutRedirectURIs, []string{"https://app.test/bye"}) || !slices.Equal(client.RedirectURIs, c.RedirectURIs) || !slices.Equal(client.GrantTypes, c.GrantTypes) {
 					t.Errorf("what the operator left alone changed: %+v", client)
 				}
 				err = f.store.View(t.Context(), func(tx storage.Tx) error {

@@ -51,6 +51,12 @@ type RegistrationConfig struct {
 	// the issuer protects.
 	Resources []string
 
+	// RefreshTokenAlways gives a refresh token to such a client if it registers for
+	// the grant type refresh_token, though it does not ask for offline_access.
+	// Clients of the Model Context Protocol ask for the scopes of the resource and
+	// no other.
+	RefreshTokenAlways bool
+
 	// Rate is how many registrations and updates an address may make in an hour,
 	// default 20. A reload gives every address its budget back.
 	Rate int

@@ -201,9 +201,11 @@ func TestRegistrationCrossOrigin(t *testing.T) {
 		r := httptest.NewRequest(http.MethodOptions, path, nil)
 		r.Header.Set("Origin", "https://app.test")
 		r.Header.Set("Access-Control-Request-Method", method)
+		r.Header.Set("Access-Control-Request-Headers", "authorization, mcp-protocol-version")
 		w := httptest.NewRecorder()
 		f.ServeHTTP(w, r)
-		if w.Code != 204 || !strings.Contains(w.Header().Get("Access-Control-Allow-Methods"), method) || w.Header().Get("Access-Control-Allow-Credentials") != "" {
+		if w.Code != 204 || !strings.Contains(w.Header().Get("Access-Control-Allow-Methods"), method) || w.Header().Get("Access-Control-Allow-Credentials") != "" ||
+			w.Header().Get("Access-Control-Allow-Headers") != "*, Authorization" {
 			t.Errorf("%s: %d %v", path, w.Code, w.Header())
 		}
 	}

@@ -95,11 +95,14 @@ func (m sentMetadata) texts(name string, code oauth.ErrorCode) (texts []string, 
 // selfDescription is what a client says about itself, after the policy has
 // accepted it.
 type selfDescription struct {
-	name         string
-	authMethod   string
-	grantTypes   []string
-	redirectURIs []string
-	scope        oauth.Scope
+	name           string
+	authMethod     string
+	grantTypes     []string
+	redirectURIs   []string
+	postLogoutURIs []string
+	scope          oauth.Scope
+
+	refreshTokenAlways bool // the policy says so
 }
 
 // clientType follows from how the client authenticates (RFC 7591 §2).
@@ -113,7 +116,8 @@ func (d *selfDescription) clientType() string {
 // describe writes the description into a client's metadata; what else an operator
 // decided about the client stays.
 func (d *selfDescription) describe(m *clients.Metadata) {
-	m.Name, m.GrantTypes, m.RedirectURIs, m.Scope = d.name, d.grantTypes, d.redirectURIs, d.scope
+	m.Name, m.GrantTypes, m.RedirectURIs, m.PostLogoutRedirectURIs, m.Scope = d.name, d.grantTypes, d.redirectURIs, d.postLogoutURIs, d.scope
+	m.RefreshTokenAlways = d.refreshTokenAlways
 }
 
 // acceptMetadata holds what a client sent against the policy.
@@ -130,6 +134,7 @@ func (i *Issuer) acceptMetadata(sent sentMetadata) (d *selfDescription, err erro
 	if d.grantTypes, err = acceptGrantTypes(sent); err != nil {
 		return nil, err
 	}
+	d.refreshTokenAlways = i.config.Registration.RefreshTokenAlways && slices.Contains(d.grantTypes, oauth.GrantRefreshToken)
 	if err := acceptResponseTypes(sent, d.grantTypes); err != nil {
 		return nil, err
 	}
@@ -137,6 +142,10 @@ func (i *Issuer) acceptMetadata(sent sentMetadata) (d *selfDescription, err erro
 		return nil, err
 	}
 	if d.redirectURIs, err = i.acceptRedirectURIs(sent, d.grantTypes); err != nil {
+		return nil, err
+	}
+	// OpenID Connect RP-Initiated Logout §3.1
+	if d.postLogoutURIs, err = i.acceptURIs(sent, "post_logout_redirect_uris", oauth.InvalidClientMetadata); err != nil {
 		return nil, err
 	}
 	d.name, err = acceptClientName(sent)
@@ -216,25 +225,32 @@ func (i *Issuer) acceptScope(sent sentMetadata) (oauth.Scope, error) {
 
 // acceptRedirectURIs: at least one where answers go by redirection (RFC 7591 §2).
 func (i *Issuer) acceptRedirectURIs(sent sentMetadata, grantTypes []string) ([]string, error) {
-	uris, err := sent.texts("redirect_uris", oauth.InvalidRedirectURI)
+	uris, err := i.acceptURIs(sent, "redirect_uris", oauth.InvalidRedirectURI)
+	if err == nil && len(uris) == 0 && slices.Contains(grantTypes, oauth.GrantAuthorizationCode) {
+		return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: at least one is needed for the grant type %s", oauth.GrantAuthorizationCode)
+	}
+	return uris, err
+}
+
+// acceptURIs: addresses that this server will send browsers to.
+func (i *Issuer) acceptURIs(sent sentMetadata, name string, code oauth.ErrorCode) ([]string, error) {
+	uris, err := sent.texts(name, code)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(uris) == 0 && slices.Contains(grantTypes, oauth.GrantAuthorizationCode):
-		return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: at least one is needed for the grant type %s", oauth.GrantAuthorizationCode)
 	case len(uris) > maxRedirectURIs:
-		return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: at most %d", maxRedirectURIs)
+		return nil, oauth.Refuse(code, "%s: at most %d", name, maxRedirectURIs)
 	}
 	for n, uri := range uris {
 		switch {
 		case slices.Contains(uris[:n], uri):
-			return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: number %d stands there already", n+1)
+			return nil, oauth.Refuse(code, "%s: number %d stands there already", name, n+1)
 		case len(uri) > maxRedirectURILength:
-			return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: number %d is longer than %d characters", n+1, maxRedirectURILength)
+			return nil, oauth.Refuse(code, "%s: number %d is longer than %d characters", name, n+1, maxRedirectURILength)
 		case clients.ValidateRedirectURI(uri) != nil, i.isRisky(uri):
 			// The reason quotes a stranger's text; the rule does as well.
-			return nil, oauth.Refuse(oauth.InvalidRedirectURI, "redirect_uris: number %d is not allowed; want https, http on a loopback host, or a private-use scheme such as "+
-				"com.example.app:/cb, without fragment, wildcard, credentials or control characters, and neither this server itself nor port %s of the loopback host", n+1, caddyAdminPort)
+			return nil, oauth.Refuse(code, "%s: number %d is not allowed; want https, http on a loopback host, or a private-use scheme such as "+
+				"com.example.app:/cb, without fragment, wildcard, credentials or control characters, and neither this server itself nor port %s of the loopback host", name, n+1, caddyAdminPort)
 		}
 	}
 	return uris, nil

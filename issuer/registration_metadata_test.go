@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -98,7 +99,13 @@ func TestRegistrationRefusesMetadata(t *testing.T) {
 		"http://localhost:2019/load", "http://127.0.0.1:2019/", "http://[::1]:2019/config/", "http://LOCALHOST:2019/x", "https://localhost:2019/load",
 		"com.example.app://host/cb", "myapp:/cb",
 	} {
-		t.Run("redirect to "+uri, func(t *testing.T) { expect(t, f.postMetadata(redirectTo(uri)), 400, oauth.InvalidRedirectURI) })
+		t.Run("redirect to "+uri, func(t *testing.T) {
+			expect(t, f.postMetadata(redirectTo(uri)), 400, oauth.InvalidRedirectURI)
+			// After signing out a browser is sent as well.
+			uris, err := json.Marshal([]string{"https://app.test/bye", uri})
+			must(t, err)
+			expect(t, f.postMetadata(with(`"post_logout_redirect_uris":`+string(uris))), 400, oauth.InvalidClientMetadata)
+		})
 	}
 	for _, member := range []string{"jwks_uri", "request_uris", "backchannel_logout_uri", "sector_identifier_uri"} {
 		for _, uri := range []string{
@@ -151,6 +158,15 @@ func TestRegistrationAcceptsMetadata(t *testing.T) {
 				t.Errorf("%s with the secret %v", c2.AuthMethod, c2.Secret != "")
 			}
 		})
+	}
+	// OpenID Connect Dynamic Client Registration §2: left out of the answer, the
+	// algorithm is RS256. What the client asked for is replaced (RFC 7591 §3.2.1).
+	for body, want := range map[string]string{
+		goodMetadata: "ES256", with(`"id_token_signed_response_alg":"RS256"`): "ES256", with(`"id_token_signed_response_alg":"none"`): "ES256", with(`"scope":"email"`): "",
+	} {
+		if c := f.selfRegistered(body); c.Algorithm != want {
+			t.Errorf("%s: id_token_signed_response_alg %q, want %q", body, c.Algorithm, want)
+		}
 	}
 	if c := f.selfRegistered(with(`"client_name":" Café 東京 "`)); c.Name != "Café 東京" {
 		t.Errorf("name %q", c.Name)

@@ -45,7 +45,9 @@ type registered struct {
 	GrantTypes      []string `json:"grant_types"`
 	ResponseTypes   []string `json:"response_types"`
 	RedirectURIs    []string `json:"redirect_uris"`
+	PostLogoutURIs  []string `json:"post_logout_redirect_uris"`
 	Scope           string   `json:"scope"`
+	Algorithm       string   `json:"id_token_signed_response_alg"`
 }
 
 func (c *registered) as() fixtureRequest { return withBasic(c.ID, c.Secret) }
@@ -196,6 +198,55 @@ func TestRegisteredClientWorks(t *testing.T) {
 	}
 	f.tokens(f.post("/token", refreshForm(tokens.RefreshToken), c.as()))
 	expect(t, f.post("/token", "grant_type=client_credentials", c.as()), 400, oauth.UnauthorizedClient)
+}
+
+// OpenID Connect RP-Initiated Logout §3.1: a client says itself where it wants the
+// browser back after signing out, and changes its mind (RFC 7592 §2.2).
+func TestRegisteredClientSignsOut(t *testing.T) {
+	f := newFixture(t, withRegistration(RegistrationOpen))
+	const bye = "https://app.test/bye"
+	c := f.selfRegistered(with(`"post_logout_redirect_uris":["` + bye + `"]`))
+	if !slices.Equal(c.PostLogoutURIs, []string{bye}) {
+		t.Errorf("registered with %v", c.PostLogoutURIs)
+	}
+	v := f.signedIn(f.person(fixtureProfile))
+	code := v.code("client_id", c.ID, "scope", "openid")
+	signOut := url.Values{"id_token_hint": {f.tokens(f.post("/token", redeemForm(code), c.as())).IDToken}, "post_logout_redirect_uri": {bye}}
+	v.get("/end-session?"+signOut.Encode()).expectStatus(303, "back to the client")
+	expect(t, f.update(c, with(`"client_id":"`+c.ID+`"`)), 200, "")
+	v.get("/end-session?"+signOut.Encode()).expectStatus(400, "an address that is no longer registered")
+}
+
+// Clients that cannot ask for offline_access get refresh tokens where the policy
+// says so: those that register for them, and no other.
+func TestRegisteredClientAlwaysRefreshes(t *testing.T) {
+	for name, test := range map[string]struct {
+		always, grant, want bool
+	}{
+		"always":                 {true, true, true},
+		"always, without grant":  {true, false, false},
+		"only when asked for it": {false, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) {
+				c.Registration.Scopes = oauth.Scope{"read"}
+				c.Registration.RefreshTokenAlways = test.always
+			})
+			body := with(`"refresh_token_always":true`) // is not the client's to say
+			if test.grant {
+				body = with(`"grant_types":["authorization_code","refresh_token"]`)
+			}
+			c := f.selfRegistered(body)
+			code := f.signedIn(f.person(fixtureProfile)).code("client_id", c.ID, "scope", "read")
+			tokens := f.tokens(f.post("/token", redeemForm(code), c.as()))
+			if got := tokens.RefreshToken != ""; got != test.want {
+				t.Fatalf("a refresh token: %v", got)
+			}
+			if test.want {
+				f.tokens(f.post("/token", refreshForm(tokens.RefreshToken), c.as()))
+			}
+		})
+	}
 }
 
 // A client that nobody consents to is forgotten after seven days, one that

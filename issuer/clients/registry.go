@@ -123,12 +123,14 @@ func (x *Registry) Part(ctx context.Context, part record.Part) (found []*Client,
 	return found, next, nil
 }
 
-// Add registers a client. An empty ID gets a random one; a confidential
-// client gets a secret, which is returned this once and kept only as a hash.
+// Add registers a client. An empty ID gets a random one, no scope the
+// DefaultScope; a confidential client gets a secret, which is returned this once
+// and kept only as a hash.
 func (x *Registry) Add(ctx context.Context, metadata Metadata) (client *Client, secret string, err error) {
 	if client, err = x.New(metadata); err != nil {
 		return nil, "", err
 	}
+	client.DefaultScope()
 	if client.Type == Confidential {
 		secret = client.ReplaceSecrets()
 	}
