@@ -130,12 +130,7 @@ func TestDisableClientRefused(t *testing.T) {
 func TestDisableClientRaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, withPeople)
-		delayed := &delayedStorage{Storage: f.store.Storage}
-		f.store.Storage = delayed
-		during := func(do func()) {
-			meanwhile := func() { time.Sleep(1100 * time.Millisecond); do() }
-			delayed.meanwhile.Store(&meanwhile)
-		}
+		during := f.delayed()
 		id, as := f.shop()
 		v := f.signedIn(f.person(fixtureProfile))
 		enable := func() {
@@ -245,12 +240,7 @@ func TestDisableUser(t *testing.T) {
 func TestDisableUserRaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, withPeople)
-		delayed := &delayedStorage{Storage: f.store.Storage}
-		f.store.Storage = delayed
-		during := func(do func()) {
-			meanwhile := func() { time.Sleep(1100 * time.Millisecond); do() }
-			delayed.meanwhile.Store(&meanwhile)
-		}
+		during := f.delayed()
 		alice := f.person(users.User{Username: "alice"})
 		disable := func() { must2nd(f.DisableUser(t.Context(), alice.ID))(t) }
 		var v *visitor

@@ -150,17 +150,23 @@ func (s *delayedStorage) Update(ctx context.Context, fn func(storage.Tx) error) 
 	return s.Storage.Update(ctx, fn)
 }
 
+// delayed puts a delayedStorage under the fixture. What it returns has the next
+// Update wait for more than a second, and then for do.
+func (f *fixture) delayed() (duringUpdate func(do func())) {
+	store := &delayedStorage{Storage: f.store.Storage}
+	f.store.Storage = store
+	return func(do func()) {
+		meanwhile := func() { time.Sleep(1100 * time.Millisecond); do() }
+		store.meanwhile.Store(&meanwhile)
+	}
+}
+
 // A token that is made while its client is removed, or while its person sets a
 // new password, and a second later than that began, ends with the rest.
 func TestTokensOfTheNextSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, withPeople)
-		delayed := &delayedStorage{Storage: f.store.Storage}
-		f.store.Storage = delayed
-		duringUpdate := func(do func()) {
-			meanwhile := func() { time.Sleep(1100 * time.Millisecond); do() }
-			delayed.meanwhile.Store(&meanwhile)
-		}
+		duringUpdate := f.delayed()
 		alice := f.personWithPassword(users.User{Username: "alice"}, alicePassword)
 		before := f.signedIn(alice).offline()
 		var late fixtureTokens
