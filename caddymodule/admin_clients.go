@@ -2,10 +2,8 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 )
 
@@ -89,47 +87,4 @@ func rotateSecret(r *adminRequest) (any, error) {
 		Secret   string    `json:"client_secret"`
 		OldUntil time.Time `json:"old_secrets_until"`
 	}{r.args[0], secret, time.Now().Add(overlap).UTC().Truncate(time.Second)}, nil
-}
-
-func revokeToken(r *adminRequest) (any, error) {
-	body := struct {
-		Token string `json:"token"`
-	}{}
-	if err := r.decode(&body); err != nil {
-		return nil, err
-	}
-	if body.Token == "" {
-		return nil, errors.New("token is missing")
-	}
-	token, err := r.issuer.RevokeToken(r.Context(), body.Token)
-	var inactive *introspect.InactiveError
-	switch {
-	case errors.As(err, &inactive):
-		// As at the revocation endpoint: there is nothing left to revoke.
-		return map[string]string{"status": "not active", "reason": inactive.Reason}, nil
-	case err != nil:
-		return nil, err
-	}
-	return map[string]string{"status": "revoked", "jti": token.ID, "client_id": token.ClientID, "sub": token.Subject}, nil
-}
-
-func listKeys(r *adminRequest) (any, error) { return r.issuer.Keys(), nil }
-
-func rotateKeys(r *adminRequest) (any, error) {
-	body := struct {
-		Immediately bool `json:"immediately"`
-	}{}
-	if err := r.decode(&body); err != nil {
-		return nil, err
-	}
-	err := r.issuer.RotateKeys(r.Context(), body.Immediately)
-	return r.issuer.Keys(), err
-}
-
-func revokeKey(r *adminRequest) (any, error) {
-	if err := r.decode(new(struct{})); err != nil {
-		return nil, err
-	}
-	err := r.issuer.RevokeKey(r.Context(), r.args[0])
-	return r.issuer.Keys(), err
 }
