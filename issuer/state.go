@@ -103,6 +103,9 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	if r.ledger, err = ledger.Open(ctx, s.Storage, url, r.keys.MaxLifetime); err != nil {
 		return nil, err
 	}
+	if s.follower != nil {
+		r.ledger.Share()
+	}
 	if r.seal, err = seal.Open(ctx, s.Storage, url, encryption); err != nil {
 		return nil, err
 	}
