@@ -59,7 +59,8 @@ func (s *State) Close() {
 // realm is the State of one issuer, by its URL.
 type realm struct {
 	url      string
-	watchers atomic.Pointer[watchers] // of the latest configuration
+	watchers atomic.Pointer[watchers]       // of the latest configuration
+	clients  atomic.Pointer[clientsInForce] // of the latest configuration
 	told     toldKeys
 
 	keys     *keys.Ring

@@ -3,6 +3,7 @@ package issuer
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,4 +110,51 @@ func TestTokensOfAFasterClock(t *testing.T) {
 		must2nd(f.EnableClient(t.Context(), made.ID))(t)
 		f.judge(f.issue(withBasic(made.ID, secret), ""), true, "after it was enabled")
 	})
+}
+
+// A client that the configuration declared ends with the line that declared it, and
+// so does what it holds.
+func TestDeclaredClientTakenBack(t *testing.T) {
+	for name, take := range map[string]func(*clients.Client) bool{
+		"removed":  func(*clients.Client) bool { return true },
+		"disabled": func(c *clients.Client) bool { c.Disabled = true; return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, withPeople)
+			own := f.issue(asSvc, "")
+			other := f.issue(asOther, "")
+			made, secret, err := f.AddClient(t.Context(), clients.Metadata{GrantTypes: []string{"client_credentials"}, Scope: oauth.Scope{"read"}})
+			must(t, err)
+			stored := f.issue(withBasic(made.ID, secret), "")
+			before, state := f.Forgotten(), f.state
+			f.config.Clients = slices.DeleteFunc(slices.Clone(f.config.Clients), func(c clients.Client) bool { return c.ID == "svc" })
+			if svc := f.declared("svc"); !take(&svc) {
+				f.config.Clients = append(f.config.Clients, svc)
+			}
+			old := f.Issuer
+			if f.Issuer, err = New(t.Context(), f.config, state); err != nil { // a reload
+				t.Fatal(err)
+			}
+			f.judge(own, false, "its token")
+			f.judge(other, true, "another's")
+			f.judge(stored, true, "one of a client in the storage")
+			if old.Forgotten() == before {
+				t.Error("who relies on tokens is not told to ask again")
+			}
+			if _, err := old.Introspect(t.Context(), own); err == nil {
+				t.Error("a gate of the configuration before lets it pass")
+			}
+			f.restart()
+			f.judge(own, false, "its token after a restart")
+			f.judge(stored, true, "one of a client in the storage, after a restart")
+		})
+	}
+}
+
+// declared is a copy of a client of the configuration.
+func (f *fixture) declared(id string) clients.Client {
+	f.t.Helper()
+	client, err := f.Client(f.t.Context(), id)
+	must(f.t, err)
+	return *client
 }
