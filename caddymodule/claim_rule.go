@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 )
@@ -64,10 +65,14 @@ func plainClaim(value json.RawMessage) (string, bool) {
 }
 
 // isNamedByGate tells whether a claim is one that the gate gives another value
-// than the token has, to keep the names of one issuer apart from those of the
-// others.
+// than the token has: to keep the names of one issuer apart from those of the
+// others, or because not all of the scopes of an issuer count.
 func isNamedByGate(claim string) bool {
-	return claim == "sub" || claim == "/sub" || claim == "client_id" || claim == "/client_id"
+	switch strings.TrimPrefix(claim, "/") {
+	case "sub", "client_id", "scope":
+		return true
+	}
+	return false
 }
 
 // claimText returns a claim as text. The common ones are at hand; the others are
@@ -78,7 +83,7 @@ func claimText(token *introspect.Token, claim string) (string, bool) {
 		return token.Subject, token.Subject != ""
 	case "client_id", "/client_id":
 		return token.ClientID, token.ClientID != ""
-	case "scope":
+	case "scope", "/scope":
 		return joinScope(token.Scope), len(token.Scope) > 0
 	case "act":
 		return actorText(token.Actor), token.Actor != nil

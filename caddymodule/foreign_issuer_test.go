@@ -295,6 +295,19 @@ func TestForeignScopes(t *testing.T) {
 			t.Errorf("X-Auth-Scope %q: the API would take the rest for granted", scope)
 		}
 	}
+	for _, rule := range []string{`claim scope "read admin"`, `claim /scope "read admin"`, "expression `{http.auth.user.claims.scope}.contains(\"admin\")`"} {
+		if err := s.load(trusting("trusted_issuer "+toy.URL+" {\n\t\t\tscope read list\n\t\t}", rule)); err != nil {
+			t.Fatal(err)
+		}
+		if a := s.send("GET", "/api/x", "", bearer(token)); a.StatusCode != 403 {
+			t.Errorf("%s: status %d: the rest counts after all", rule, a.StatusCode)
+		}
+		s.send("GET", "/api/x", "", bearer(s.forge("at+jwt", map[string]any{"scope": "read admin"}))).want(t, 200)
+		b.take()
+	}
+	if err := s.load(trusting("trusted_issuer "+toy.URL+" {\n\t\t\tscope read list\n\t\t}", "scope GET read", "scope POST admin")); err != nil {
+		t.Fatal(err)
+	}
 	s.send("POST", "/api/x", "", bearer(s.forge("at+jwt", map[string]any{"scope": "admin"}))).want(t, 200) // ours are not limited
 	b.one(t)
 }

@@ -24,8 +24,9 @@ type identityTokens struct {
 
 // identityToken is one that was signed.
 type identityToken struct {
-	text  string
-	stale time.Time // when to sign another
+	text      string
+	stale     time.Time // when to sign another
+	forgotten uint64    // what the issuer said when it was signed: its key may be taken back
 }
 
 func newIdentityTokens(p *Protect) (*identityTokens, error) {
@@ -44,21 +45,21 @@ func newIdentityTokens(p *Protect) (*identityTokens, error) {
 // set gives the request its identity token. A request that cannot have one does
 // not pass: the API would not know who calls.
 func (t *identityTokens) set(v *visit) *refusal {
+	issuer, err := t.policy.app.issuer(v.request.Context(), t.policy.Issuers[0])
+	if err != nil {
+		return unavailable(err)
+	}
 	key := sha256.Sum256([]byte(v.text))
-	now := time.Now()
+	now, forgotten := time.Now(), issuer.Forgotten()
 	t.mu.Lock()
 	kept, ok := t.kept[key]
 	t.mu.Unlock()
-	if !ok || !now.Before(kept.stale) {
-		issuer, err := t.policy.app.issuer(v.request.Context(), t.policy.Issuers[0])
-		if err != nil {
-			return unavailable(err)
-		}
+	if !ok || !now.Before(kept.stale) || kept.forgotten != forgotten {
 		text, expiry, err := issuer.MintIdentityToken(v.token, t.policy.Resource)
 		if err != nil {
 			return unavailable(err)
 		}
-		kept = identityToken{text, now.Add(expiry.Sub(now) / 2)}
+		kept = identityToken{text, now.Add(expiry.Sub(now) / 2), forgotten}
 		t.keep(key, kept)
 	}
 	v.request.Header[t.header] = []string{kept.text}

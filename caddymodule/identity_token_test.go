@@ -154,6 +154,28 @@ func TestIdentityToken(t *testing.T) {
 	})
 }
 
+// TestIdentityTokenOfRevokedKey: an API is given nothing that a revoked key has
+// signed, though the caller's own token is of another key.
+func TestIdentityTokenOfRevokedKey(t *testing.T) {
+	b := startBackend(t)
+	s := start(t, usualCaddyfile, b.address)
+	toy := startToyIssuer(t)
+	if err := s.load(trusting("trusted_issuer "+toy.URL, "identity_token X-Identity")); err != nil {
+		t.Fatal(err)
+	}
+	token := toy.accessToken(t, map[string]any{"aud": s.url + "/api"})
+	key := func() string {
+		t.Helper()
+		s.send("GET", "/api/x", "", bearer(token)).want(t, 200)
+		return keyIDOf(t, strings.Join(fields(b.one(t), "X-Identity"), ""))
+	}
+	before := key()
+	s.adminCall("POST", "/oauth/keys/"+before+"/revoke", struct{}{}).want(t, 200)
+	if key() == before {
+		t.Error("the API is told who calls by a key that was revoked")
+	}
+}
+
 // TestIdentityTokenPlace: no more than so many are kept.
 func TestIdentityTokenPlace(t *testing.T) {
 	kept := &identityTokens{kept: make(map[[32]byte]identityToken)}

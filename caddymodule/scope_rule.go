@@ -20,7 +20,8 @@ type ScopeRule struct {
 	Methods []string `json:"methods,omitempty"`
 
 	// Paths the rule is for, as Caddy's path matcher has them; all when empty.
-	// /orders/* is for /orders as well.
+	// /orders/* is for /orders as well, and /orders for /orders/, but for nothing
+	// below it.
 	Paths caddyhttp.MatchPath `json:"paths,omitempty"`
 
 	// Scopes that are needed, all of them.
@@ -47,15 +48,30 @@ func (r *ScopeRule) validate() error {
 	return nil
 }
 
-// provision prepares the paths. What asks for a scope below /orders/ asks for it
-// at /orders, which most servers take for the same place.
+// provision prepares the paths. What asks for a scope at a place asks for it however
+// the place is spelled: most servers take /orders and /orders/ for the same.
 func (r *ScopeRule) provision(ctx caddy.Context) error {
 	for _, path := range r.Paths {
-		if place, all := strings.CutSuffix(path, "/*"); all && place != "" && !slices.Contains(r.Paths, place) {
-			r.Paths = append(r.Paths, place)
+		if other := otherSpelling(path); other != "" && !slices.Contains(r.Paths, other) {
+			r.Paths = append(r.Paths, other)
 		}
 	}
 	return r.Paths.Provision(ctx)
+}
+
+// otherSpelling is the place of a pattern with a slash at its end, or without; "" of
+// a pattern that has no other.
+func otherSpelling(pattern string) string {
+	if place, all := strings.CutSuffix(pattern, "/*"); all {
+		return place
+	}
+	if strings.Contains(pattern, "*") {
+		return ""
+	}
+	if place, slash := strings.CutSuffix(pattern, "/"); slash {
+		return place
+	}
+	return pattern + "/"
 }
 
 // isForAll tells whether no request gets past the rule.

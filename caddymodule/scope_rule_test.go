@@ -38,7 +38,7 @@ func TestScopeRules(t *testing.T) {
 		options  []string
 		requests []request
 	}{
-		{"by method and path", []string{"scope GET,HEAD /api/orders/* orders:read", "scope * /api/orders/* orders:write", "scope GET /api/a /api/b ab", "scope GET any"}, []request{
+		{"by method and path", []string{"scope GET,HEAD /api/orders/* orders:read", "scope * /api/orders/* orders:write", "scope GET /api/a /api/b ab", "scope GET /api/c/ c", "scope GET any"}, []request{
 			{"a rule is for its paths", "GET", "/api/orders/7", "orders:read", ""},
 			{"the next rule is for other methods", "POST", "/api/orders/7", "orders:write", ""},
 			{"a scope of another rule is not enough", "POST", "/api/orders/7", "orders:read", "orders:write"},
@@ -51,6 +51,9 @@ func TestScopeRules(t *testing.T) {
 			{"letters of a path have no case in a rule, since some servers see none", "GET", "/API/Orders/7", "any", "orders:read"},
 			{"nor percent-encoded ones", "GET", "/api/%4frders/7", "any", "orders:read"},
 			{"a path without a star is that path alone", "GET", "/api/a/b", "any", ""},
+			{"but for a slash at its end: most servers take both for one place", "GET", "/api/a/", "any", "ab"},
+			{"and for letters, which some servers see no case in", "GET", "/api/A/", "any", "ab"},
+			{"a path with a slash at its end is for the one without", "GET", "/api/c", "any", "c"},
 			{"any of several paths", "GET", "/api/b", "any", "ab"},
 			{"HEAD is not GET", "HEAD", "/api/x", "any", "-"},
 			{"no rule for it: nothing is allowed that nobody has thought of", "PUT", "/api/x", "any orders:read orders:write ab", "-"},

@@ -22,8 +22,8 @@ type source struct {
 	revoked func(*introspect.Token) bool
 
 	// forgotten is a number, never zero, that changes when a token that was active
-	// may be so no more because its key was taken back; nil where answers are
-	// remembered only for some time.
+	// may be so no more because its key was taken back, or its client; nil where
+	// answers are remembered only for some time.
 	forgotten func() uint64
 
 	release func() error // gives back what the source shares with others; may be nil

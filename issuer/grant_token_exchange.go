@@ -53,16 +53,14 @@ func (i *Issuer) proveTokenExchange(r *tokenRequest) (*approval, error) {
 	}
 	if actor == nil {
 		approved.actor = subject.Actor // impersonation changes nothing about who acted before
-	} else {
-		approved.notAfter = earlier(subject.Expiry, actor.Expiry)
-		if approved.actor, err = actedBy(r.client, subject.Actor); err != nil {
-			return nil, err
-		}
+	} else if approved.actor, err = actedBy(r.client, subject.Actor); err != nil {
+		return nil, err
 	}
 	may := exchangeableScope(r.client, subject)
 	for _, shown := range []*introspect.Token{actor, r.presented} {
-		if shown != nil {
+		if shown != nil { // nothing that it is not good for, and not for longer
 			may = may.Intersect(shown.Scope)
+			approved.notAfter = earlier(approved.notAfter, shown.Expiry)
 		}
 	}
 	if approved.scope, err = oauth.RequestedScope(r.Get("scope"), may); err != nil {
@@ -168,8 +166,13 @@ func (i *Issuer) ownSubject(r *tokenRequest, token string) (*subjectOf, error) {
 	if err := json.Unmarshal(facts.Claims, &claims); err != nil {
 		return nil, err
 	}
-	if from := i.trustedIssuer(claims.SubjectIssuer); from != nil && !from.admits(r.client) {
-		return nil, oauth.Refuse(oauth.InvalidRequest, "this client may not exchange tokens of the issuer that vouched for the subject")
+	if claims.SubjectIssuer != "" {
+		switch from := i.trustedIssuer(claims.SubjectIssuer); {
+		case from == nil:
+			return nil, oauth.Refuse(oauth.InvalidRequest, "subject_token speaks for somebody for whom an issuer has vouched that this server does not trust any more")
+		case !from.admits(r.client):
+			return nil, oauth.Refuse(oauth.InvalidRequest, "this client may not exchange tokens of the issuer that vouched for the subject")
+		}
 	}
 	return &subjectOf{Token: facts, mapped: facts.Subject, own: true, issuer: claims.SubjectIssuer, mayAct: mayAct, most: append(oauth.Scope{}, facts.Scope...)}, nil
 }

@@ -26,6 +26,9 @@ func (i *Issuer) Introspect(ctx context.Context, token string) (*introspect.Toke
 	if err := i.state.touch(); err != nil {
 		return nil, err
 	}
+	if err := i.realm.checkClient(ctx, facts.ClientID); err != nil {
+		return nil, err
+	}
 	return facts, nil
 }
 
@@ -37,7 +40,7 @@ func (i *Issuer) Revoked(token *introspect.Token) bool { return i.realm.ledger.C
 
 // Forgotten is a number, never zero, that changes when tokens which Introspect has
 // called active may be so no more for another reason than those of Revoked: the key
-// that signed them was taken back. Whoever relies on such a token for longer than
+// that signed them was taken back, or another configuration has other clients. Whoever relies on such a token for longer than
 // one request then asks Introspect again.
 func (i *Issuer) Forgotten() uint64 { return i.realm.verified.Forgotten() }
 

@@ -74,6 +74,7 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 		}
 	}
 	i.metadata = i.marshalMetadata(i.config.SigningAlgorithm)
+	i.realm.useClients(i.clients)
 	return i, nil
 }
 

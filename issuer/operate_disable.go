@@ -28,7 +28,8 @@ func (i *Issuer) DisableClient(ctx context.Context, id string) (client *clients.
 
 // EnableClient gives a disabled client its rights back. What was ended stays so:
 // it asks for new tokens, and people sign in anew. A token that it asks for in the
-// very second in which it was disabled is refused, too. The error is as that of
+// very second in which it was disabled is refused, too; where nodes share a storage,
+// whose clocks may differ, in the minute after it. The error is as that of
 // DisableClient.
 func (i *Issuer) EnableClient(ctx context.Context, id string) (client *clients.Client, err error) {
 	err = i.state.Storage.Update(ctx, func(tx storage.Tx) (err error) {

@@ -59,7 +59,8 @@ func (s *State) Close() {
 // realm is the State of one issuer, by its URL.
 type realm struct {
 	url      string
-	watchers atomic.Pointer[watchers] // of the latest configuration
+	watchers atomic.Pointer[watchers]       // of the latest configuration
+	clients  atomic.Pointer[clientsInForce] // of the latest configuration
 	told     toldKeys
 
 	keys     *keys.Ring
@@ -102,6 +103,9 @@ func (s *State) realm(ctx context.Context, url string, policy keys.Policy) (*rea
 	var err error
 	if r.ledger, err = ledger.Open(ctx, s.Storage, url, r.keys.MaxLifetime); err != nil {
 		return nil, err
+	}
+	if s.follower != nil {
+		r.ledger.Share()
 	}
 	if r.seal, err = seal.Open(ctx, s.Storage, url, encryption); err != nil {
 		return nil, err

@@ -14,8 +14,12 @@ type Ledger struct {
 	store    storage.Storage
 	issuer   string
 	lifetime func() time.Duration
+	ahead    time.Duration // by how much the clock of another node may be ahead
 	revoked  revokedIndex
 }
+
+// mostAhead is by how much the clocks of nodes on one storage may differ.
+const mostAhead = time.Minute
 
 // Open loads what an issuer has revoked. lifetime returns how long an access
 // token that is out now can still be good at most. An issuer that cannot read its
@@ -27,6 +31,10 @@ func Open(ctx context.Context, store storage.Storage, issuer string, lifetime fu
 	}
 	return l, nil
 }
+
+// Share tells the ledger that other nodes give tokens too, by clocks of their own. It
+// is called before anything is ended.
+func (l *Ledger) Share() { l.ahead = mostAhead }
 
 // Reload reads the revocations anew, because another node has added some. None
 // is taken back.

@@ -144,13 +144,20 @@ func (l *Ledger) revoke(ctx context.Context, r Revocation, also func(storage.Tx)
 	if err != nil {
 		return err
 	}
-	// Until now, whoever asked found things as they were before.
-	if committed := record.Now(); r.Before.Before(committed) {
+	// Until now, whoever asked found things as they were before, and may have a token
+	// that is younger than what is written. Those who only read that (this server after
+	// a restart, and other nodes) must refuse it too.
+	if committed := l.now(); r.what == revokedClient && r.Before.Before(committed) {
 		r.Before = committed
+		err = l.store.Update(ctx, func(tx storage.Tx) error { return l.putRevocation(tx, r) })
 	}
 	l.Enforce(append(ended, r)...)
-	return nil
+	return err
 }
+
+// now is the time of a revocation. Another node may have a clock that is ahead, and
+// have given a token of a time that is still to come here.
+func (l *Ledger) now() time.Time { return record.Now().Add(l.ahead) }
 
 // putRevocation writes a revocation; Enforce must follow the commit.
 func (l *Ledger) putRevocation(tx storage.Tx, r Revocation) error {
@@ -191,7 +198,7 @@ func (l *Ledger) EndToken(ctx context.Context, token *introspect.Token) error {
 // EndClient ends every token that a client holds and everything that people
 // granted to it, in one transaction with also.
 func (l *Ledger) EndClient(ctx context.Context, id string, also func(storage.Tx) error) error {
-	r := Revocation{what: revokedClient, ID: id, Before: record.Now(), Expiry: l.lastExpiry()}
+	r := Revocation{what: revokedClient, ID: id, Before: l.now(), Expiry: l.lastExpiry()}
 	return l.revoke(ctx, r, func(tx storage.Tx) ([]Revocation, error) {
 		if err := also(tx); err != nil {
 			return nil, err
@@ -219,7 +226,7 @@ func (l *Ledger) EndSubject(tx storage.Tx, subject string) ([]Revocation, error)
 }
 
 // lastExpiry is when every access token that is out now will have expired.
-func (l *Ledger) lastExpiry() time.Time { return record.Now().Add(l.lifetime() + Margin) }
+func (l *Ledger) lastExpiry() time.Time { return l.now().Add(l.lifetime() + Margin) }
 
 // Margin is how long a revocation is kept after the tokens it ends, in case the
 // clock is set back by a little.
