@@ -21,6 +21,12 @@
 //	exchange_test.go       tokens of node-oidc-provider, exchanged (RFC 8693); no browser
 //	screens_test.go        every page on a phone and on a desktop, light and dark, in each language
 //
+// Software by other people that runs on Node is in packages of its own, which tests of caddymodule use as well:
+//
+//	node                   runs programs, with the modules that package-lock.json pins
+//	oidcprovider           node-oidc-provider
+//	oidcclients            client libraries
+//
 // It needs the command chromium and, for node-oidc-provider, npm. To look at the pages:
 //
 //	go test ./issuer/browsertest -run TestScreens -screens /tmp/screens
