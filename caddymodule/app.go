@@ -105,6 +105,22 @@ func (a *App) Provision(ctx caddy.Context) error {
 	place := a.storage.Place()
 	value, _ := vaults.LoadOrStore(place, new(vault))
 	a.vault, a.place = value.(*vault), place
+	return a.openForReload()
+}
+
+// openForReload refuses a new configuration that cannot have its storage before it
+// serves anybody. Caddy starts apps in no order: where Start refuses, the http app
+// may have begun to answer for a configuration that comes to nothing, for as long
+// as a lock or a database is waited for. Without a configuration in force nobody is
+// served yet, and "caddy validate", which has none, runs beside a server that holds
+// the storage.
+func (a *App) openForReload() error {
+	if caddy.ActiveContext().Context == nil || len(a.configs) == 0 {
+		return nil
+	}
+	if _, err := a.vault.open(a.storage, a.logger); err != nil {
+		return fmt.Errorf("oauth: %w", err)
+	}
 	return nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/bolt"
 )
 
 // weight is what a server holds.
@@ -229,6 +231,12 @@ func TestFaultFailingReload(t *testing.T) {
 	if err := os.WriteFile(foreign, []byte("no database"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	locked := filepath.Join(p.dir, "locked")
+	other, err := bolt.Open(locked, bolt.Options{}) // as another process would
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
 	adapted, err := adapt(p.caddyfile(site.text))
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +249,7 @@ func TestFaultFailingReload(t *testing.T) {
 		{`"publish_metadata":true,"resource":"` + p.url, `"publish_metadata":true,"resource":"nowhere`},
 		{`"apps":{`, `"apps":{"tls":{"certificates":{"load_files":[{"certificate":"/nowhere","key":"/nowhere"}]}},`},
 		{`"oauth":{`, `"oauth":{"storage":{"module":"bolt","path":"` + foreign + `"},`},
+		{`"oauth":{`, `"oauth":{"storage":{"module":"bolt","path":"` + locked + `"},`}, // waited for
 	} {
 		text := strings.Replace(string(adapted), change[0], change[1], 1)
 		if text == string(adapted) {
