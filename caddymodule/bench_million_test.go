@@ -169,8 +169,8 @@ func (g *grantFile) sweep(b *testing.B, subjects []string) {
 	took := time.Since(begun)
 	close(done)
 	group.Wait()
-	if err != nil || swept != million {
-		b.Fatalf("Sweep = %d, %v, want %d", swept, err, million)
+	if err != nil || swept < million {
+		b.Fatalf("Sweep = %d, %v, want %d or more", swept, err, million)
 	}
 	slices.Sort(waits)
 	b.ReportMetric(took.Seconds(), "sweep-s")
