@@ -57,9 +57,11 @@ const limitCaddyfile = `{
 }
 
 $GATE {
-	limit /sign
-	limit /redeem %d $DIR/redeem.db
-	limit /rotate %d $DIR/rotate.db
+	limit /sign sign
+	limit /redeem commit %d $DIR/redeem.db
+	limit /rotate commit %d $DIR/rotate.db
+	limit /redeem-signed both %d $DIR/redeem-signed.db
+	limit /rotate-signed both %d $DIR/rotate-signed.db
 }
 `
 
@@ -67,7 +69,7 @@ $GATE {
 // is sent once, where there is more than one.
 type issuerCase struct {
 	name, path, client string
-	limit              string // the case it is compared with; empty: this is one
+	limits             string // the cases it is compared with; empty: this is one
 	server             *process
 	bodies             string // file with one a line
 	once               bool
@@ -81,9 +83,9 @@ type issuerCase struct {
 const preparedGrants = 60_000
 
 // BenchmarkIssuer compares what the token endpoint answers with the least that it
-// has to do for it: a signature for client credentials; a durable write of as many
-// bytes, of one record through the same storage on the same disk, for a code and
-// for a refresh token. wrk sends the same requests to both, in turns of two
+// has to do for it: a signature for client credentials; for a code and for a
+// refresh token a durable write of as many bytes, of one record through the same
+// storage on the same disk, and that with a signature. wrk sends the same requests to both, in turns of two
 // seconds. Issuer and limit are processes of one binary; docs/benchmarks.md says
 // how to read it.
 func BenchmarkIssuer(b *testing.B) {
@@ -106,9 +108,9 @@ func BenchmarkIssuer(b *testing.B) {
 				byName[c.name] = c
 				b.ReportMetric(median(c.rates), c.name+"-req/s")
 				b.ReportMetric(median(c.cpus)*1e6, c.name+"-cpu-us/req")
-				if limit := byName[c.limit]; limit != nil {
-					b.ReportMetric(medianRatio(c.rates, limit.rates), c.name+"-throughput-ratio")
-					b.ReportMetric(medianRatio(c.cpus, limit.cpus), c.name+"-cpu-ratio")
+				for _, name := range strings.Fields(c.limits) {
+					b.ReportMetric(medianRatio(c.rates, byName[name].rates), c.name+"/"+name+"-throughput-ratio")
+					b.ReportMetric(medianRatio(c.cpus, byName[name].cpus), c.name+"/"+name+"-cpu-ratio")
 				}
 			}
 			b.ReportMetric(0, "ns/op")
@@ -132,18 +134,20 @@ func issuerCases(b *testing.B) []*issuerCase {
 	issuer := serve(s, quiet)
 	audited := serve(newServer(b, ""), strings.Replace(issuerCaddyfile, "$AUDIT",
 		"log audit {\n\t\toutput file $DIR/audit.log\n\t\tlevel INFO\n\t\tinclude oauth.audit\n\t}", 1))
-	limits := serve(newServer(b, ""), fmt.Sprintf(limitCaddyfile, grants.redeemBytes, grants.rotateBytes))
+	limits := serve(newServer(b, ""), fmt.Sprintf(limitCaddyfile, grants.redeemBytes, grants.rotateBytes, grants.redeemBytes, grants.rotateBytes))
 
 	one := issuer.writeLines("client_credentials", []string{"grant_type=client_credentials"})
 	codes, tokens := issuer.writeLines("codes", grants.codes), issuer.writeLines("refresh_tokens", grants.refreshTokens)
 	return []*issuerCase{
 		{name: "sign", path: "/sign", client: "app", server: limits, bodies: one},
-		{name: "client_credentials", path: "/token", client: "app", limit: "sign", server: issuer, bodies: one},
-		{name: "client_credentials-audited", path: "/token", client: "app", limit: "sign", server: audited, bodies: one},
-		{name: "commit-redeem", path: "/redeem", client: "web", server: limits, bodies: codes},
-		{name: "authorization_code", path: "/token", client: "web", limit: "commit-redeem", server: issuer, bodies: codes, once: true},
-		{name: "commit-rotate", path: "/rotate", client: "web", server: limits, bodies: tokens},
-		{name: "refresh_token", path: "/token", client: "web", limit: "commit-rotate", server: issuer, bodies: tokens, once: true},
+		{name: "client_credentials", path: "/token", client: "app", limits: "sign", server: issuer, bodies: one},
+		{name: "client_credentials-audited", path: "/token", client: "app", limits: "sign", server: audited, bodies: one},
+		{name: "redeem", path: "/redeem", client: "web", server: limits, bodies: codes},
+		{name: "redeem-signed", path: "/redeem-signed", client: "web", server: limits, bodies: codes},
+		{name: "authorization_code", path: "/token", client: "web", limits: "redeem redeem-signed", server: issuer, bodies: codes, once: true},
+		{name: "rotate", path: "/rotate", client: "web", server: limits, bodies: tokens},
+		{name: "rotate-signed", path: "/rotate-signed", client: "web", server: limits, bodies: tokens},
+		{name: "refresh_token", path: "/token", client: "web", limits: "rotate rotate-signed", server: issuer, bodies: tokens, once: true},
 	}
 }
 

@@ -37,9 +37,10 @@ func runCaddy() {
 }
 
 // leastWork is the least that a token endpoint has to do, and nothing else: it reads
-// the form and makes a signature, or a commit of as many bytes as a grant writes.
+// the form, makes a commit of as many bytes as a grant writes, and a signature.
 type leastWork struct {
-	Bytes int    `json:"bytes,omitempty"` // of the record; 0: a signature in place of a commit
+	Sign  bool   `json:"sign,omitempty"`
+	Bytes int    `json:"bytes,omitempty"` // of the record; 0: no commit
 	File  string `json:"file,omitempty"`
 
 	key   *ecdsa.PrivateKey
@@ -79,7 +80,8 @@ func (l *leastWork) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 	var token string
 	if l.store != nil {
 		token, err = l.commit(r.Context())
-	} else {
+	}
+	if err == nil && l.Sign {
 		token, err = l.sign(r.PostForm.Get("scope"))
 	}
 	if err != nil {
@@ -124,17 +126,21 @@ func (l *leastWork) sign(scope string) (string, error) {
 
 // parseLimit reads
 //
-//	limit [<matcher>] [<bytes> <file>]
+//	limit [<matcher>] sign|commit|both [<bytes> <file>]
 func parseLimit(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	l := new(leastWork)
 	h.Next() // directive name
 	args := h.RemainingArgs()
-	if len(args) != 2 {
+	if len(args) == 0 {
+		return nil, h.ArgErr()
+	}
+	l.Sign = args[0] != "commit"
+	if len(args) != 3 {
 		return l, nil
 	}
 	var err error
-	l.Bytes, err = strconv.Atoi(args[0])
-	l.File = args[1]
+	l.Bytes, err = strconv.Atoi(args[1])
+	l.File = args[2]
 	return l, err
 }
 

@@ -50,7 +50,9 @@ func NewTrail(logger *slog.Logger, issuer string, clientIP, requestID func(*http
 // Attributes whose value is empty are left out. Values that come from the request
 // and were not found to be known ones pass through Loggable first.
 func (t *Trail) Record(r *http.Request, event Event, attrs ...slog.Attr) {
-	t.write(r.Context(), event, t.clientIP(r), t.requestID(r), attrs)
+	if t.logger.Enabled(r.Context(), slog.LevelInfo) { // else nobody needs to make up an id
+		t.write(r.Context(), event, t.clientIP(r), t.requestID(r), attrs)
+	}
 }
 
 // RecordOperation writes the line about an event that no request to the issuer

@@ -82,9 +82,9 @@ func HandleKey(issuer, handle string) (key string, ok bool) {
 
 // NewID makes an id of a record that other records and tokens refer to. It is no
 // secret, and nobody is let in by it: it begins with the time, for the reason that
-// handles do, and has 96 random bits, so that there is one of it.
+// handles do, and has 72 random bits, so that there is one of it.
 func NewID() string {
-	return timeText.EncodeToString(appendTime(nil, time.Now())) + RandomText(12)
+	return timeText.EncodeToString(appendTime(nil, time.Now())) + RandomText(9)
 }
 
 // RandomText returns n random bytes in base64url. crypto/rand cannot fail: it

@@ -123,11 +123,6 @@ func (t *tx) ListAfter(kind, prefix, after string, fn func(key string, value []b
 // changed says whether there is anything to commit.
 func (t *tx) changed() bool { return !t.writes.Empty() || len(t.stale) > 0 }
 
-// fillPercent is how full a page is left that becomes too full and is parted. The
-// keys of most records grow with time, so that few of what comes later belong
-// there; bbolt's half would leave half of such a file empty.
-const fillPercent = 0.9
-
 // apply moves the pending writes into the bbolt transaction and keeps the
 // expiry index exact. An error means that the whole group has to be given up.
 func (t *tx) apply() (err error) {
@@ -137,13 +132,11 @@ func (t *tx) apply() (err error) {
 		}
 	}()
 	index := t.bolt.Bucket(expiryBucket)
-	index.FillPercent = fillPercent
 	err = t.writes.Each(func(kind, key string, w pending.Write) error {
 		records, err := t.bolt.CreateBucketIfNotExists(kindBucket(kind))
 		if err != nil {
 			return err
 		}
-		records.FillPercent = fillPercent
 		return applyOne(records, index, kind, key, w)
 	})
 	if err != nil {
@@ -169,11 +162,30 @@ func applyOne(records, index *bbolt.Bucket, kind, key string, w pending.Write) e
 		return records.Delete([]byte(key))
 	}
 	if w.Expiry != 0 {
+		index.FillPercent = indexFill
 		if err := index.Put(indexKey(w.Expiry, kind, key), []byte{}); err != nil {
 			return err
 		}
 	}
-	return records.Put([]byte(key), w.Sealed)
+	return put(records, []byte(key), w.Sealed)
+}
+
+// grownFill is how full a page is left that becomes too full, in a bucket whose
+// keys grow. bbolt leaves it half full, and since nothing comes later that belongs
+// there, half of such a file would stay empty.
+const grownFill = 0.95
+
+// indexFill is that of the expiry index, which grows in as many places as there are
+// lifetimes, and in each of them is filled by kind within a second.
+const indexFill = 0.8
+
+// put writes to a bucket, and notes if its keys grow, as those do that begin with a
+// time. Of keys that are scattered hardly any is the greatest.
+func put(bucket *bbolt.Bucket, key, value []byte) error {
+	if last, _ := bucket.Cursor().Last(); bytes.Compare(key, last) > 0 {
+		bucket.FillPercent = grownFill // until the commit
+	}
+	return bucket.Put(key, value)
 }
 
 // cursor walks a bucket; each step is guarded against damaged pages.
