@@ -45,7 +45,7 @@ func inspect(db *database) error {
 type audit struct {
 	seed    maphash.Seed
 	balance uint64              // the sum over the records less that over the index
-	damaged map[recordName]bool // records; true when it is sure that it is their name
+	damaged map[recordName]bool // records; true where only their value can be damaged
 	scratch []byte
 }
 
@@ -70,7 +70,7 @@ func (a *audit) record(kind string, e element) {
 		if a.damaged == nil {
 			a.damaged = make(map[recordName]bool)
 		}
-		a.damaged[recordName{kind, string(e.key)}] = false
+		a.damaged[recordName{kind, string(e.key)}] = envelope.OneBitOff(kind, string(e.key), e.value)
 		return
 	}
 	if expiry != 0 {
@@ -79,9 +79,9 @@ func (a *audit) record(kind string, e element) {
 	}
 }
 
-// account looks into what does not agree. A damaged record is of no harm if the
-// index has its name; an entry of the index, once its record could have expired,
-// or is there under another expiry.
+// account looks into what does not agree. A damaged record hides none if the index
+// has its name; an entry of the index, once its record could have expired, or is
+// there under another expiry.
 func (a *audit) account(db *database) error {
 	b, err := db.begin(false)
 	if err != nil {
@@ -107,8 +107,8 @@ func (a *audit) account(db *database) error {
 			return lost(db.path, kind)
 		}
 	}
-	for name, sure := range a.damaged {
-		if !sure {
+	for name, harmless := range a.damaged {
+		if !harmless {
 			return lost(db.path, name.kind)
 		}
 	}

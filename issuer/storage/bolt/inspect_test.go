@@ -32,7 +32,8 @@ func TestOpenRefusesLostRecords(t *testing.T) {
 		"it is gone, and has expired":     {removeRecord, time.Now().Add(-time.Hour), false},
 		"its key is damaged, for ever":    {renameRecord, time.Time{}, true},
 		"its value is damaged":            {damageRecord, soon, false},
-		"its value is damaged, for ever":  {damageRecord, time.Time{}, true}, // or is it the key?
+		"its value is damaged, for ever":  {damageRecord, time.Time{}, false},
+		"so it is, by more than a bit":    {wreckRecord, time.Time{}, true}, // or is it the key?
 		"its entry in the index is gone":  {removeEntry, soon, false},
 		"the index is under another name": {func(b *bbolt.Tx) error { return rename(b, expiryBucket, "expirz") }, soon, true},
 		"nothing is lost":                 {func(*bbolt.Tx) error { return nil }, soon, false},
@@ -71,10 +72,14 @@ func removeRecord(b *bbolt.Tx) error {
 	return b.Bucket(kindBucket("revoked")).Delete([]byte("token"))
 }
 
-func damageRecord(b *bbolt.Tx) error {
+func damageRecord(b *bbolt.Tx) error { return changeRecord(b, 0x01) }
+
+func wreckRecord(b *bbolt.Tx) error { return changeRecord(b, 0x11) }
+
+func changeRecord(b *bbolt.Tx, bits byte) error {
 	records := b.Bucket(kindBucket("revoked"))
 	sealed := bytes.Clone(records.Get([]byte("token")))
-	sealed[len(sealed)-1] ^= 1
+	sealed[len(sealed)-1] ^= bits
 	return records.Put([]byte("token"), sealed)
 }
 

@@ -23,7 +23,7 @@ const (
 	lookTimeout = 2 * time.Second
 	// Pauses between attempts to connect again; the first one is made at once.
 	firstReconnect = 100 * time.Millisecond
-	maxReconnect   = lookEvery
+	maxReconnect   = 200 * time.Millisecond
 )
 
 // following is what a Storage knows about the other nodes.

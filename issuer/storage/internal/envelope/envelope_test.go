@@ -30,3 +30,34 @@ func TestFlippedBits(t *testing.T) {
 		}
 	}
 }
+
+// One flipped bit is told from two, and from one of the key: the record may then be
+// another one.
+func TestOneBitOff(t *testing.T) {
+	good := Seal("code", "a", []byte("user=alice scope=read"), 1893456000)
+	flip := func(b []byte, bit int) []byte {
+		b = bytes.Clone(b)
+		b[bit/8] ^= 1 << (bit % 8)
+		return b
+	}
+	for i := range len(good) * 8 {
+		bad := flip(good, i)
+		if !OneBitOff("code", "a", bad) {
+			t.Fatalf("bit %d flipped: not told", i)
+		}
+		if two := flip(bad, (i+11)%(len(good)*8)); OneBitOff("code", "a", two) {
+			t.Fatalf("bits %d and %d flipped: taken for one", i, (i+11)%(len(good)*8))
+		}
+		if OneBitOff("code", "c", bad) {
+			t.Fatalf("bit %d flipped, and one of the key: taken for one", i)
+		}
+	}
+	for _, key := range []string{"b", "c", "e", "i", "q", "A", "!"} {
+		if OneBitOff("code", key, good) {
+			t.Errorf("a bit of the key flipped, to %q: taken for one of the value", key)
+		}
+	}
+	if OneBitOff("code", "a", good[:headerSize-1]) || OneBitOff("code", "a", good[:len(good)-1]) {
+		t.Error("cut off: taken for one bit")
+	}
+}
