@@ -52,6 +52,7 @@ func TestExpression(t *testing.T) {
 	if err := s.load(gatesWith(gates...)); err != nil {
 		t.Fatal(err)
 	}
+	s.addClient("other", "api:read")
 	for n, rule := range rules {
 		t.Run(rule.option, func(t *testing.T) {
 			for _, test := range rule.claims {
