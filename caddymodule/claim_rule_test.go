@@ -98,7 +98,7 @@ func checkClaimRules(t *testing.T, s *server, b *backend, rules []claimRuleCase)
 	if err := s.load(gatesWith(gates...)); err != nil {
 		t.Fatal(err)
 	}
-	for _, other := range []string{"evil", "app2"} { // a token of a client that there is not is no token
+	for _, other := range []string{"evil", "app2", "other"} { // a token of a client that there is not is no token
 		s.addClient(other, "api:read")
 	}
 	for n, rule := range rules {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,4 +31,19 @@ func TestLiveStreamsOfRevokedKey(t *testing.T) {
 			t.Errorf("%s: ends after %v, and its token is of the key that signs now", kind.name, after)
 		}
 	}
+}
+
+// TestLiveStreamsOfRemovedClient: what a client's token opened ends when another
+// configuration does not declare the client any more.
+func TestLiveStreamsOfRemovedClient(t *testing.T) {
+	s := startLive(t, "", "", "")
+	begin := time.Now()
+	ending := s.openAll(t, begin, func(string) string { return s.appToken() })
+	if t.Failed() {
+		return
+	}
+	if err := s.load(strings.Replace(s.text, "client app {", "client another {", 1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what its tokens opened has ended", func() bool { return ending.all() == len(streams) })
 }

@@ -20,14 +20,28 @@ var errClientGone = &introspect.InactiveError{Reason: "the client that the token
 // revocation tells. So it is the latest configuration that is asked.
 type clientsInForce struct {
 	registry *clients.Registry
-	stored   sync.Map // ids of clients that the storage has; those that go are revoked
+
+	mu     sync.RWMutex
+	stored map[string]bool // ids of clients that the storage has; those that go are revoked
+}
+
+func (c *clientsInForce) isStored(id string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.stored[id]
+}
+
+func (c *clientsInForce) noteStored(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stored[id] = true
 }
 
 // checkClient returns an error that is introspect.ErrInactive if the client is gone
 // or disabled, and one that is introspect.ErrUnavailable if nobody can tell.
 func (r *realm) checkClient(ctx context.Context, id string) error {
 	inForce := r.clients.Load()
-	if _, known := inForce.stored.Load(id); known {
+	if inForce.isStored(id) {
 		return nil
 	}
 	client, err := inForce.registry.Client(ctx, id)
@@ -37,7 +51,7 @@ func (r *realm) checkClient(ctx context.Context, id string) error {
 	case err != nil:
 		return errors.Join(introspect.ErrUnavailable, err)
 	case !client.Declared:
-		inForce.stored.Store(id, nil)
+		inForce.noteStored(id)
 	}
 	return nil
 }
@@ -45,6 +59,6 @@ func (r *realm) checkClient(ctx context.Context, id string) error {
 // useClients makes the clients of a configuration those in force. Whoever relies on
 // a token for longer than one request hears of it; see Issuer.Forgotten.
 func (r *realm) useClients(registry *clients.Registry) {
-	r.clients.Store(&clientsInForce{registry: registry})
+	r.clients.Store(&clientsInForce{registry: registry, stored: make(map[string]bool)})
 	r.verified.Forget(func(*introspect.Token) bool { return false })
 }
