@@ -237,7 +237,15 @@ func TestRegisteredClientAlwaysRefreshes(t *testing.T) {
 				body = with(`"grant_types":["authorization_code","refresh_token"]`)
 			}
 			c := f.selfRegistered(body)
-			code := f.signedIn(f.person(fixtureProfile)).code("client_id", c.ID, "scope", "read")
+			v := f.signedIn(f.person(fixtureProfile))
+			p := v.authorize(authorization("client_id", c.ID, "scope", "read"))
+			if said := strings.Contains(p.Body.String(), "Stays connected"); said != test.want {
+				t.Errorf("the person is told that it stays connected: %v", said)
+			}
+			code := p.press(pages.ActionAllow).answerTo("https://app.test/cb").Get("code")
+			if said := strings.Contains(v.get("/account").Body.String(), "Stays connected"); said != test.want {
+				t.Errorf("and is told again where connections are listed: %v", said)
+			}
 			tokens := f.tokens(f.post("/token", redeemForm(code), c.as()))
 			if got := tokens.RefreshToken != ""; got != test.want {
 				t.Fatalf("a refresh token: %v", got)

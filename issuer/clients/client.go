@@ -150,6 +150,12 @@ func (m *Metadata) MayUse(grantType string) bool {
 	return slices.Contains(m.GrantTypes, grantType)
 }
 
+// StaysConnected tells whether what is granted for a scope comes with a refresh
+// token.
+func (m *Metadata) StaysConnected(scope oauth.Scope) bool {
+	return m.RefreshTokenAlways || scope.Has(oauth.ScopeOfflineAccess)
+}
+
 // Validate holds metadata against what an issuer with these scopes can do, so that
 // a mistake is seen when it is made and not by the client's first user. Short names
 // of grant types become the full ones.

@@ -19,7 +19,7 @@ type Consent struct {
 	Scopes         []Scope       // what is asked for
 	Resources      []string      // the APIs it is asked for (RFC 8707); empty: not shown
 	Lifetime       time.Duration // of an access token; zero: not shown
-	Offline        bool          // offline_access: the client stays connected while the person is away
+	Offline        bool          // the client gets a refresh token: it stays connected while the person is away
 	OfflineFor     time.Duration // how long it stays connected unused; zero: until the person ends it
 	AlreadyGranted bool          // the person has consented before; scopes with New set are the ones to be added
 

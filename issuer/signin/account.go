@@ -215,13 +215,13 @@ func (h *Handler) connections(ctx context.Context, subject string) ([]pages.Conn
 	all := make([]pages.Connection, 0, len(agreed))
 	for _, c := range agreed {
 		connection := pages.Connection{ID: c.clientID, Client: c.clientID, Since: c.Since, LastUsed: c.LastUsed}
+		connection.Scopes, connection.Offline = h.describeScopes(c.Scope, notAdded), c.Scope.Has(oauth.ScopeOfflineAccess)
 		if client, err := h.config.Client(ctx, c.clientID); err == nil {
-			connection.Client = client.DisplayName()
+			connection.Client, connection.Offline = client.DisplayName(), client.StaysConnected(c.Scope)
 			if len(client.RedirectURIs) > 0 {
 				connection.Host = clients.RedirectHost(client.RedirectURIs[0])
 			}
 		}
-		connection.Scopes, connection.Offline = h.describeScopes(c.Scope, notAdded), c.Scope.Has(oauth.ScopeOfflineAccess)
 		all = append(all, connection)
 	}
 	slices.SortFunc(all, func(a, b pages.Connection) int { return cmp.Compare(a.Client, b.Client) })

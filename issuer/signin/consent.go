@@ -117,7 +117,7 @@ func (h *Handler) showConsent(w http.ResponseWriter, r *http.Request, t *transac
 	}
 	page.Scopes = h.describeScopes(q.scope, func(name string) bool { return page.AlreadyGranted && !before.Scope.Has(name) })
 	page.Resources = h.otherResources(q.audience)
-	if page.Offline = q.scope.Has(oauth.ScopeOfflineAccess); page.Offline {
+	if page.Offline = q.client.StaysConnected(q.scope); page.Offline {
 		page.OfflineFor = h.config.RefreshTokenIdleLifetime
 	}
 	h.config.Pages.Consent(w, r, http.StatusOK, page)

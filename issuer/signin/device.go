@@ -103,7 +103,7 @@ func (h *Handler) askDevice(w http.ResponseWriter, r *http.Request, t *transacti
 		LanguageURL: h.path("/device") + "?transaction=" + url.QueryEscape(sealed),
 	}
 	page.Scopes, page.Resources = h.describeScopes(q.Scope, notAdded), h.otherResources(q.Audience)
-	if page.Offline = q.Scope.Has(oauth.ScopeOfflineAccess); page.Offline {
+	if page.Offline = client.StaysConnected(q.Scope); page.Offline {
 		page.OfflineFor = h.config.RefreshTokenIdleLifetime
 	}
 	h.config.Pages.DeviceConfirm(w, r, http.StatusOK, page)
