@@ -146,15 +146,28 @@ func (a *App) Start() error {
 // Stop does nothing: requests in flight outlive it. Cleanup gives back.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives the vault back, if this instance took it.
+// Cleanup gives the vault back, if this instance took it. Of a configuration that
+// has failed after its issuers were made, the one that stays has the say again.
 func (a *App) Cleanup() error {
 	if a.place == "" {
 		return nil
 	}
 	place := a.place
 	a.place = ""
-	_, err := vaults.Delete(place)
-	return err
+	var err error
+	if opened := a.opened.Load(); opened != nil {
+		err = closeIssuers(*opened)
+	}
+	_, lost := vaults.Delete(place)
+	return errors.Join(err, lost)
+}
+
+func closeIssuers(all map[string]*issuer.Issuer) error {
+	var errs []error
+	for _, one := range all {
+		errs = append(errs, one.Close(context.Background()))
+	}
+	return errors.Join(errs...)
 }
 
 // open returns the issuers, by URL, making them if nobody did before.
@@ -183,9 +196,11 @@ func (a *App) open(ctx context.Context) (map[string]*issuer.Issuer, error) {
 	}
 	issuers := make(map[string]*issuer.Issuer, len(a.configs))
 	for url, config := range a.configs {
-		if issuers[url], err = issuer.New(ctx, config, state); err != nil {
-			return nil, fmt.Errorf("oauth: %w", err)
+		made, err := issuer.New(ctx, config, state)
+		if err != nil {
+			return nil, fmt.Errorf("oauth: %w", errors.Join(err, closeIssuers(issuers)))
 		}
+		issuers[url] = made
 	}
 	a.opened.Store(&issuers)
 	return issuers, nil

@@ -195,6 +195,59 @@ func TestFailedReload(t *testing.T) {
 	})
 }
 
+// startsLate is an app that fails when it is started, and when that of this module
+// has been.
+type startsLate struct{ oauth *App }
+
+func (*startsLate) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "oauth_test_starts_late", New: func() caddy.Module { return new(startsLate) }}
+}
+
+func (a *startsLate) Provision(ctx caddy.Context) (err error) {
+	a.oauth, err = oauthApp(ctx)
+	return err
+}
+
+func (a *startsLate) Start() error {
+	if err := a.oauth.Start(); err != nil {
+		return err
+	}
+	return errors.New("fails as the test wants it")
+}
+
+func (*startsLate) Stop() error { return nil }
+
+func init() { caddy.RegisterModule(new(startsLate)) }
+
+// TestFailedStart: a configuration that fails when its issuers are made already has
+// no say about what outlives it. Its clients, and who is told of events, are those
+// of the configuration that stays.
+func TestFailedStart(t *testing.T) {
+	b := startBackend(t)
+	s := start(t, usualCaddyfile, b.address)
+	good := s.appToken()
+	other := strings.Replace(usualCaddyfile, "client app {", "client other {", 1)
+	adapted, err := adapt(s.caddyfile(other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what comes of the first is what the second meets
+		broken := strings.Replace(string(adapted), `"apps":{`, `"apps":{"oauth_test_starts_late":{},`, 1)
+		if err := caddy.Load([]byte(broken), true); err == nil || !strings.Contains(err.Error(), "fails as the test wants it") {
+			t.Fatalf("error %v", err)
+		}
+		s.send("GET", "/api/x", "", bearer(good)).want(t, 200)
+		s.send("GET", "/api/x", "", bearer(s.appToken())).want(t, 200)
+	}
+	eventually(t, "what failed gives everything back", func() bool { return held() == 1 && references(t) == 1 })
+	s.adminCall("POST", "/oauth/keys/rotate", map[string]bool{"immediately": true}).want(t, 200)
+	eventually(t, "the trail hears of the key", func() bool { return strings.Contains(s.log(), `"event":"key_made"`) })
+	if err := s.load(other); err != nil {
+		t.Fatal(err)
+	}
+	s.send("GET", "/api/x", "", bearer(good)).want(t, 401)
+}
+
 // stillServes: the gate, the issuer and the admin API work on the configuration
 // in force, and one configuration holds one storage.
 func (s *server) stillServes(t *testing.T, token, secret string) {

@@ -56,9 +56,14 @@ func (r *realm) checkClient(ctx context.Context, id string) error {
 	return nil
 }
 
+// newClientsInForce returns those of a registry.
+func newClientsInForce(registry *clients.Registry) *clientsInForce {
+	return &clientsInForce{registry: registry, stored: make(map[string]bool)}
+}
+
 // useClients makes the clients of a configuration those in force. Whoever relies on
 // a token for longer than one request hears of it; see Issuer.Forgotten.
-func (r *realm) useClients(registry *clients.Registry) {
-	r.clients.Store(&clientsInForce{registry: registry, stored: make(map[string]bool)})
+func (r *realm) useClients(clients *clientsInForce) {
+	r.clients.Store(clients)
 	r.verified.Forget(func(*introspect.Token) bool { return false })
 }

@@ -40,8 +40,9 @@ func (i *Issuer) Revoked(token *introspect.Token) bool { return i.realm.ledger.C
 
 // Forgotten is a number, never zero, that changes when tokens which Introspect has
 // called active may be so no more for another reason than those of Revoked: the key
-// that signed them was taken back, or another configuration has other clients. Whoever relies on such a token for longer than
-// one request then asks Introspect again.
+// that signed them was taken back, or another configuration has other clients.
+// Whoever relies on such a token for longer than one request then asks Introspect
+// again.
 func (i *Issuer) Forgotten() uint64 { return i.realm.verified.Forgotten() }
 
 // ringKeys lets a verifier look keys up where they are made, without a JWKS and

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,6 +24,7 @@ type Issuer struct {
 	config    Config
 	state     *State
 	realm     *realm
+	inForce   *configuration // what it decides about the realm
 	clients   *clients.Registry
 	routes    map[string]endpoint
 	metadata  []byte
@@ -43,7 +45,8 @@ type Issuer struct {
 
 // New makes an issuer on a state. It loads the issuer's keys and revocations
 // and makes the first key where there is none; it changes nothing else. The
-// error says what is wrong with the configuration, or is the storage's.
+// error says what is wrong with the configuration, or is the storage's. What New
+// returns wants a Close.
 func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -61,10 +64,11 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
-	i.realm.tell(ctx, &watchers{i.trail, i.config.Observer})
+	i.inForce = &configuration{i.config.keyPolicy(), &watchers{i.trail, i.config.Observer}, newClientsInForce(i.clients)}
+	i.realm.begin(ctx, i.inForce)
 	i.signin = i.newSignIn()
 	if err := i.trust(); err != nil {
-		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
+		return nil, fmt.Errorf("issuer %s: %w", config.URL, errors.Join(err, i.Close(ctx)))
 	}
 	i.registered = i.config.Registration.limiter()
 	i.routes = i.withAliases(i.surface())
@@ -74,7 +78,6 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 		}
 	}
 	i.metadata = i.marshalMetadata(i.config.SigningAlgorithm)
-	i.realm.useClients(i.clients)
 	return i, nil
 }
 

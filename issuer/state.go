@@ -58,10 +58,11 @@ func (s *State) Close() {
 
 // realm is the State of one issuer, by its URL.
 type realm struct {
-	url      string
-	watchers atomic.Pointer[watchers]       // of the latest configuration
-	clients  atomic.Pointer[clientsInForce] // of the latest configuration
-	told     toldKeys
+	url            string
+	configurations configurations
+	watchers       atomic.Pointer[watchers]       // of the latest configuration
+	clients        atomic.Pointer[clientsInForce] // of the latest configuration
+	told           toldKeys
 
 	keys     *keys.Ring
 	ledger   *ledger.Ledger
