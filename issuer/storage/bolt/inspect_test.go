@@ -196,7 +196,7 @@ func flippable(t *testing.T) (content []byte, records map[recordName][]byte) {
 
 // TestEveryFlippedBit: whichever bit of a file is another one, the file is refused,
 // or each record in it is as it was written, or refused. In the short version it is
-// one bit of each 101.
+// one bit of each 101, and all with which a page begins.
 func TestEveryFlippedBit(t *testing.T) {
 	content, records := flippable(t)
 	path := filepath.Join(t.TempDir(), "oauth.db")
@@ -208,13 +208,13 @@ func TestEveryFlippedBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	stride := 101
-	if os.Getenv("OAUTH_TEST_ALL") != "" {
-		stride = 1
-	}
+	all := os.Getenv("OAUTH_TEST_ALL") != ""
 	flips, refused, unavailable := 0, 0, 0
-	for bit := 0; bit < len(content)*8; bit += stride {
+	for bit := range len(content) * 8 {
 		at := bit / 8
+		if !all && bit%101 != 0 && at%minPageSize >= 2*pageHeader {
+			continue
+		}
 		if _, err := f.WriteAt([]byte{content[at] ^ 1<<(bit%8)}, int64(at)); err != nil {
 			t.Fatal(err)
 		}
