@@ -234,7 +234,7 @@ func TestRegisteredClientAlwaysRefreshes(t *testing.T) {
 			})
 			body := with(`"refresh_token_always":true`) // is not the client's to say
 			if test.grant {
-				body = with(`"grant_types":["authorization_code","refresh_token"]`)
+				body = with(`"grant_types":["authorization_code","refresh_token","` + oauth.GrantDeviceCode + `"]`)
 			}
 			c := f.selfRegistered(body)
 			v := f.signedIn(f.person(fixtureProfile))
@@ -252,6 +252,12 @@ func TestRegisteredClientAlwaysRefreshes(t *testing.T) {
 			}
 			if test.want {
 				f.tokens(f.post("/token", refreshForm(tokens.RefreshToken), c.as()))
+			}
+			if test.grant {
+				page := v.confirm(f.device("scope=read", c.as()).UserCode)
+				if said := strings.Contains(page.Body.String(), "Stays connected"); said != test.want {
+					t.Errorf("the person is told at a device: %v", said)
+				}
 			}
 		})
 	}
