@@ -86,8 +86,7 @@ func TestTokensOfTheNextSecondAfterARestart(t *testing.T) {
 func TestTokensOfAFasterClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		var shared *sharedStorage
-		f.Issuer, shared = secondNode(t, f)
+		f.Issuer, _ = secondNode(t, f)
 		made, secret, err := f.AddClient(t.Context(), clients.Metadata{GrantTypes: []string{"client_credentials"}, Scope: oauth.Scope{"read"}})
 		must(t, err)
 		there := time.Now().Add(50 * time.Second).Unix()
@@ -101,7 +100,8 @@ func TestTokensOfAFasterClock(t *testing.T) {
 		f.judge(early, true, "of the other node")
 		must2nd(f.DisableClient(t.Context(), made.ID))(t)
 		f.judge(early, false, "its client is disabled")
-		f.Issuer, shared = secondNode(t, f)
+		second, shared := secondNode(t, f)
+		f.Issuer = second
 		f.judge(early, false, "in the eyes of a node that reads of it")
 		time.Sleep(time.Hour)
 		must(t, f.state.upkeep(t.Context()))
