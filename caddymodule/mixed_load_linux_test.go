@@ -47,9 +47,13 @@ func TestMixedLoad(t *testing.T) {
 	load.alsoMixed(node)
 	end := time.Now().Add(mixedLoadLasts(t))
 	rounds, reloads := 0, 0
+	var devices []string // approved, and left over by the round before
 	var before, after weight
 	for ; rounds < 2 || time.Now().Before(end); rounds++ {
-		chains := site.load(8, site.devices(1))
+		if len(devices) == 0 {
+			devices = site.devices(1)
+		}
+		chains := site.load(8, devices)
 		for range 3 {
 			load.more(100)
 			v := variants[reloads%len(variants)]
@@ -64,6 +68,7 @@ func TestMixedLoad(t *testing.T) {
 		if t.Failed() {
 			break
 		}
+		devices = chains.devices
 		if after = weighHere(); rounds == 1 {
 			before = after // what is there once is there by now
 		}
