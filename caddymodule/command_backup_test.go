@@ -272,17 +272,17 @@ func TestDownloadCutOff(t *testing.T) {
 // TestProgress: a command that takes longer than two seconds says how far it is.
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said bytes.Buffer
-		stop := progress(&said, func() string { return "half" })
-		time.Sleep(progressEvery - time.Millisecond)
-		synctest.Wait()
-		if said.Len() > 0 {
-			t.Errorf("within two seconds it says %q", said.String())
-		}
-		time.Sleep(progressEvery)
-		stop()
-		if said.String() != "half (2 s)\n" {
-			t.Errorf("it says %q", said.String())
+		for lasts, want := range map[time.Duration]string{
+			progressEvery - time.Millisecond:   "",
+			2*progressEvery - time.Millisecond: "half (2 s)\n",
+		} {
+			var said bytes.Buffer
+			stop := progress(&said, func() string { return "half" })
+			time.Sleep(lasts)
+			stop()
+			if said.String() != want {
+				t.Errorf("within %s it says %q, want %q", lasts, said.String(), want)
+			}
 		}
 	})
 }

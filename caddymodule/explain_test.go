@@ -159,6 +159,7 @@ func TestExplain(t *testing.T) {
 	if after := p.counted("passed", "enforced") + p.counted("no_token", "enforced"); after != counted {
 		t.Errorf("%d decisions were counted; nothing was decided", after-counted)
 	}
+	p.stop()
 	for _, text := range []string{p.log(), p.stderr.String()} {
 		if strings.Contains(text, token) || strings.Contains(text, strings.Split(token, ".")[2]) {
 			t.Error("the token stands in the log")
