@@ -232,7 +232,21 @@ var past = time.Unix(1, 0)
 // hears of it. Nothing else about a response in flight may be touched from here.
 func (r *liveRequest) end() {
 	r.cut = true
-	control := http.NewResponseController(r.w)
+	control := http.NewResponseController(ofConnection(r.w))
 	_ = control.SetWriteDeadline(past) // what cannot be cut off ends by itself
 	_ = control.SetReadDeadline(past)
+}
+
+// ofConnection is the writer beneath all that handlers have put around it: that of
+// the connection or the stream, whose deadlines anybody may set at any time. Those
+// around it, such as the one by which Caddy keeps its idle timeouts, are only for
+// the goroutine that writes.
+func ofConnection(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		around, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = around.Unwrap()
+	}
 }
