@@ -284,6 +284,32 @@ func TestDeviceFlood(t *testing.T) {
 	}
 }
 
+// A device code that is decided takes none of the places of those that wait, however
+// often it is polled with.
+func TestDecidedDeviceCodesTakeNoPlace(t *testing.T) {
+	for name, decide := range map[string]func(f *fixture, page *shown, deviceCode string){
+		"redeemed": func(f *fixture, page *shown, deviceCode string) {
+			page.press(pages.ActionAllow)
+			f.tokens(f.poll(deviceCode))
+		},
+		"denied": func(f *fixture, page *shown, deviceCode string) { page.press(pages.ActionDeny) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, withDevices)
+			d := f.device("client_id=tv&scope=read")
+			decide(f, f.signedIn(f.person(fixtureProfile)).confirm(d.UserCode), d.DeviceCode)
+			for range 2 {
+				if w := f.poll(d.DeviceCode); w.Code != 400 {
+					t.Errorf("status %d", w.Code)
+				}
+			}
+			for range device.MaxPerAddress {
+				f.device("client_id=tv&scope=read")
+			}
+		})
+	}
+}
+
 // TestUserCodeGuessesAtOnce: many guesses sent at once are many guesses.
 func TestUserCodeGuessesAtOnce(t *testing.T) {
 	l := limit.New(signin.FreeGuesses, signin.GuessRefill)

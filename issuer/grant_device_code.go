@@ -37,7 +37,11 @@ func (i *Issuer) proveDeviceCode(r *tokenRequest) (*approval, error) {
 		return nil, oauth.Refuse(oauth.AuthorizationPending, "the person has not decided yet; poll again after the interval")
 	case err != nil:
 		return nil, err
+	case decision.Redeemed:
+		i.realm.devices.Remove(q) // the poll took it in again
+		return nil, errDeviceCode("redeemed already")
 	case decision.Denied:
+		i.realm.devices.Remove(q)
 		return nil, oauth.Refuse(oauth.AccessDenied, "the person did not agree")
 	}
 	return i.redeemDevice(r, q)
