@@ -123,6 +123,13 @@ func (g *weakGate) read(conn net.Conn) *weakRequest {
 	return r
 }
 
+// isWorn tells whether the gate has seen what wears it out.
+func (g *weakGate) isWorn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.worn
+}
+
 func tokenPart(token string, n int) (members map[string]any) {
 	parts := strings.Split(token, ".")
 	if n >= len(parts) {
@@ -396,7 +403,7 @@ func TestProbeFindsWeaknesses(t *testing.T) {
 		}}},
 		{"worn out", []weakness{{
 			check:   "control: a good token still passes",
-			is:      func(r *weakRequest) bool { return r.gate.worn && r.method == "GET" && !r.bare() },
+			is:      func(r *weakRequest) bool { return r.gate.isWorn() && r.method == "GET" && !r.bare() },
 			answers: "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
 		}}},
 	}
