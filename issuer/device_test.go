@@ -284,6 +284,18 @@ func TestDeviceFlood(t *testing.T) {
 	}
 }
 
+// The token of a device is for the resource it asks for with its poll (RFC 8707
+// §2.2), as those of the other grants are, and for nothing that was not granted.
+func TestDeviceResource(t *testing.T) {
+	f := newFixture(t, withDevices)
+	d := f.device("client_id=tv&scope=read")
+	f.signedIn(f.person(fixtureProfile)).confirm(d.UserCode).press(pages.ActionAllow)
+	poll := func(resource string) *httptest.ResponseRecorder {
+		return f.post("/token", url.Values{"grant_type": {oauth.GrantDeviceCode}, "device_code": {d.DeviceCode}, "client_id": {"tv"}, "resource": {resource}}.Encode())
+	}
+	expect(t, poll("https://other.example/api"), 400, oauth.InvalidTarget)
+}
+
 // A device code that is decided takes none of the places of those that wait, however
 // often it is polled with.
 func TestDecidedDeviceCodesTakeNoPlace(t *testing.T) {

@@ -78,7 +78,7 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, err
 		if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
 			return err
 		}
-		if audience, err = i.resources.StillOpen(r.client, granted.Audience); err != nil {
+		if audience, err = i.stillOpen(r, granted); err != nil {
 			return err
 		}
 		decision.Redeemed = true

@@ -117,13 +117,13 @@ var matrixChecks = []matrixCheck{
 	}, [5]string{"400 invalid_scope", notGiven, "400 invalid_scope", notGiven, "400 invalid_scope"}},
 	{"unknown resource", "RFC 8707 §2", func(c *matrixCell) string {
 		return c.notFor("https://nowhere.test", c.send(url.Values{"resource": {"https://nowhere.test"}}, asAll))
-	}, [5]string{"400 invalid_target", "400 invalid_target", "400 invalid_target", notGiven, "400 invalid_target"}},
+	}, [5]string{"400 invalid_target", "400 invalid_target", "400 invalid_target", "400 invalid_target", "400 invalid_target"}},
 	{"resource that was not granted", "RFC 8707 §2.2", func(c *matrixCell) string {
 		return c.notFor(fixtureFiles, c.send(url.Values{"resource": {fixtureFiles}}, asAll))
-	}, [5]string{"- the registration is the grant", "400 invalid_target", "400 invalid_target", notGiven, "- the exchange asks for other audiences by design; the registration bounds it: the next row"}},
+	}, [5]string{"- the registration is the grant", "400 invalid_target", "400 invalid_target", "400 invalid_target", "- the exchange asks for other audiences by design; the registration bounds it: the next row"}},
 	{"resource that is not the client's", "RFC 8707 §2", func(c *matrixCell) string {
 		return c.notFor(fixtureAdmin, c.send(url.Values{"resource": {fixtureAdmin}}, asAll))
-	}, [5]string{"400 invalid_target", "400 invalid_target", "400 invalid_target", notGiven, "400 invalid_target"}},
+	}, [5]string{"400 invalid_target", "400 invalid_target", "400 invalid_target", "400 invalid_target", "400 invalid_target"}},
 
 	{"what is presented is missing", "RFC 6749 §5.2", func(c *matrixCell) string {
 		return c.outcome(c.send(url.Values{c.presented(): nil}, asAll))
