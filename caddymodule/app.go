@@ -158,6 +158,7 @@ func (a *App) Cleanup() error {
 	if opened := a.opened.Load(); opened != nil {
 		err = closeIssuers(*opened)
 	}
+	a.vault.configurations.end(a)
 	_, lost := vaults.Delete(place)
 	return errors.Join(err, lost)
 }
@@ -188,10 +189,7 @@ func (a *App) open(ctx context.Context) (map[string]*issuer.Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
-	if opened := a.vault.opened.Load(); opened != nil { // else it was closed meanwhile
-		opened.told.Store(&healthTold{a.emit, a.logger})
-	}
-	if err := a.encryptStored(ctx, state); err != nil {
+	if err := a.vault.configurations.begin(ctx, a, state); err != nil {
 		return nil, err
 	}
 	issuers := make(map[string]*issuer.Issuer, len(a.configs))

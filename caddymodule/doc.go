@@ -4,7 +4,7 @@
 //
 // The server, and what outlives one configuration of it:
 //
-//	app.go, app_caddyfile.go, caddyfile_arguments.go, vault.go
+//	app.go, app_caddyfile.go, caddyfile_arguments.go, vault.go, configurations.go
 //	issuer_config.go, issuer_caddyfile.go, login_config.go, pages_config.go, trusted_issuer_config.go,
 //	registration_config.go, application_config.go, key_encryption.go
 //	storage_bolt.go, storage_postgres.go     guests of oauth.storage

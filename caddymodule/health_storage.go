@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -20,15 +19,6 @@ type openedVault struct {
 	store   storage.Storage
 	state   *issuer.State
 	healthy atomic.Bool
-
-	// told is whom a change is told: the configuration that came last.
-	told atomic.Pointer[healthTold]
-}
-
-// healthTold is told when the storage fails and when it is back.
-type healthTold struct {
-	emit   emitter
-	logger *slog.Logger
 }
 
 // check asks the storage whether it answers and accepts writes.
@@ -39,7 +29,7 @@ func (v *openedVault) check(ctx context.Context) error {
 }
 
 // watchHealth looks at the storage now and then, until ctx ends.
-func (v *openedVault) watchHealth(ctx context.Context) {
+func (v *openedVault) watchHealth(ctx context.Context, who *configurations) {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
 	for {
@@ -48,18 +38,17 @@ func (v *openedVault) watchHealth(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := v.check(ctx); ctx.Err() == nil {
-				v.noteHealth(err)
+				v.noteHealth(err, who.latest())
 			}
 		}
 	}
 }
 
-// noteHealth tells a change, once.
-func (v *openedVault) noteHealth(err error) {
+// noteHealth tells a change, once, to the configuration that came last.
+func (v *openedVault) noteHealth(err error, told *App) {
 	if healthy := err == nil; v.healthy.Swap(healthy) == healthy {
 		return
 	}
-	told := v.told.Load()
 	switch {
 	case told == nil:
 	case err != nil:

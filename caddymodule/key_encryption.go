@@ -58,7 +58,7 @@ func keyEncryptionKey(placeholder string) (keys.KeyEncryptionKey, error) {
 func (a *App) encryptStored(ctx context.Context, state *issuer.State) error {
 	rewritten, err := state.UseEncryption(ctx, a.encryption)
 	if err != nil {
-		return fmt.Errorf("oauth: %w", err)
+		return err
 	}
 	if rewritten > 0 {
 		a.logger.Warn("the keys in the storage were encrypted with the first key_encryption_key; backups, and free space in the storage, may still have them as they were: see docs/keys.md", "records", rewritten)

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -226,7 +227,9 @@ func TestFailedStart(t *testing.T) {
 	b := startBackend(t)
 	s := start(t, usualCaddyfile, b.address)
 	good := s.appToken()
-	other := strings.Replace(usualCaddyfile, "client app {", "client other {", 1)
+	kek, _ := s.writeKEK("kek", 0x5b)
+	other := strings.Replace(withKEK(kek), "client app {", "client other {", 1)
+	encrypted := func() bool { return bytes.Contains(s.storedFile(), []byte(`"encrypted_key"`)) }
 	adapted, err := adapt(s.caddyfile(other))
 	if err != nil {
 		t.Fatal(err)
@@ -239,6 +242,12 @@ func TestFailedStart(t *testing.T) {
 		s.send("GET", "/api/x", "", bearer(good)).want(t, 200)
 		s.send("GET", "/api/x", "", bearer(s.appToken())).want(t, 200)
 	}
+	if encrypted() {
+		t.Error("the keys are encrypted with a key that the configuration in force does not have")
+	}
+	if latest := activeApp(t).vault.configurations.latest(); latest != activeApp(t) {
+		t.Error("another configuration is told of the health of the storage")
+	}
 	eventually(t, "what failed gives everything back", func() bool { return held() == 1 && references(t) == 1 })
 	s.adminCall("POST", "/oauth/keys/rotate", map[string]bool{"immediately": true}).want(t, 200)
 	eventually(t, "the trail hears of the key", func() bool { return strings.Contains(s.log(), `"event":"key_made"`) })
@@ -246,6 +255,9 @@ func TestFailedStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.send("GET", "/api/x", "", bearer(good)).want(t, 401)
+	if !encrypted() {
+		t.Error("a reload that succeeds does not encrypt the keys")
+	}
 }
 
 // stillServes: the gate, the issuer and the admin API work on the configuration

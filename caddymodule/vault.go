@@ -28,6 +28,8 @@ type vault struct {
 	opened atomic.Pointer[openedVault] // nil until it is, and when it is closed
 	stop   context.CancelFunc
 	done   chan struct{}
+
+	configurations configurations // that use it
 }
 
 var errVaultClosed = errors.New("the OAuth storage was closed with the configuration that used it")
@@ -57,7 +59,7 @@ func (v *vault) open(s Storage, logger *slog.Logger) (*issuer.State, error) {
 		var group sync.WaitGroup
 		group.Go(func() { opened.state.Upkeep(upkeep, logger) })
 		group.Go(func() { opened.state.Follow(upkeep, logger) })
-		group.Go(func() { opened.watchHealth(upkeep) })
+		group.Go(func() { opened.watchHealth(upkeep, &v.configurations) })
 		group.Wait()
 	}(v.done)
 	return opened.state, nil

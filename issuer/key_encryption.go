@@ -22,7 +22,7 @@ func (s *State) UseEncryption(ctx context.Context, encryption keys.Encryption) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if rewritten, err = keys.Reencrypt(ctx, s.Storage, encryption, keys.StoredKeys(), seal.Stored()); err != nil {
-		return 0, fmt.Errorf("the keys in the storage: %w", err)
+		return 0, inStorage(err)
 	}
 	s.encryption = encryption
 	for _, r := range s.realms {
@@ -30,3 +30,15 @@ func (s *State) UseEncryption(ctx context.Context, encryption keys.Encryption) (
 	}
 	return rewritten, nil
 }
+
+// CheckEncryption returns the error for which UseEncryption would fail, and changes
+// nothing: for a configuration that is not sure yet to come into force. Until then
+// the keys must stay such that the one before it can read them after a restart.
+func (s *State) CheckEncryption(ctx context.Context, encryption keys.Encryption) error {
+	if err := keys.CheckReencrypt(ctx, s.Storage, encryption, keys.StoredKeys(), seal.Stored()); err != nil {
+		return inStorage(err)
+	}
+	return nil
+}
+
+func inStorage(err error) error { return fmt.Errorf("the keys in the storage: %w", err) }

@@ -76,6 +76,13 @@ func Reencrypt(ctx context.Context, store storage.Storage, encryption Encryption
 	}
 }
 
+// CheckReencrypt returns the error that Reencrypt would return, as far as it can be
+// known without writing, and writes nothing.
+func CheckReencrypt(ctx context.Context, store storage.Storage, encryption Encryption, kinds ...Stored) error {
+	pass := rewriting{encryption: encryption}
+	return pass.prepare(ctx, store, kinds)
+}
+
 // recordID is the place of a record.
 type recordID struct{ kind, key string }
 
@@ -90,15 +97,8 @@ type rewriting struct {
 	before, after map[recordID][]byte
 }
 
-func (w *rewriting) run(ctx context.Context, store storage.Storage, kinds []Stored) (err error) {
-	err = store.View(ctx, func(tx storage.Tx) error {
-		w.before, err = listKinds(tx, kinds)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := w.encrypt(ctx, kinds); err != nil || len(w.after) == 0 {
+func (w *rewriting) run(ctx context.Context, store storage.Storage, kinds []Stored) error {
+	if err := w.prepare(ctx, store, kinds); err != nil || len(w.after) == 0 {
 		return err
 	}
 	return store.Update(ctx, func(tx storage.Tx) error {
@@ -117,6 +117,18 @@ func (w *rewriting) run(ctx context.Context, store storage.Storage, kinds []Stor
 		}
 		return nil
 	})
+}
+
+// prepare reads the records as they are, and makes those that have to be written.
+func (w *rewriting) prepare(ctx context.Context, store storage.Storage, kinds []Stored) error {
+	err := store.View(ctx, func(tx storage.Tx) (err error) {
+		w.before, err = listKinds(tx, kinds)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.encrypt(ctx, kinds)
 }
 
 func listKinds(tx storage.Tx, kinds []Stored) (map[recordID][]byte, error) {
