@@ -15,7 +15,7 @@ func indexKey(expiry int64, kind, key string) []byte {
 	return appendIndexKey(make([]byte, 0, 8+len(kind)+1+len(key)), expiry, kind, key)
 }
 
-func appendIndexKey(to []byte, expiry int64, kind, key string) []byte {
+func appendIndexKey[K string | []byte](to []byte, expiry int64, kind string, key K) []byte {
 	to = binary.BigEndian.AppendUint64(to, uint64(expiry))
 	to = append(to, kind...)
 	to = append(to, 0)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ func inspect(db *database) error {
 	a := audit{seed: maphash.MakeSeed()}
 	pages := inspection{file: db.file, meta: m}
 	defer readAhead(db.file, m.pages*m.pageSize)()
-	err = pages.whole(a.element)
+	err = pages.whole(a.bucket)
 	var failed *os.PathError
 	switch {
 	case errors.Is(err, errPage), errors.Is(err, io.EOF):
@@ -34,55 +35,77 @@ func inspect(db *database) error {
 		return unavailable(db.path, "cannot be read", err)
 	case err != nil:
 		return err
-	case a.balance == 0 && len(a.damaged) == 0:
+	}
+	balance, suspects := a.sum()
+	if balance == 0 && len(suspects) == 0 {
 		return nil
 	}
-	return a.account(db)
+	return suspects.account(db)
 }
 
 // audit holds records against their checksums, and the expiry index against the
 // records: what has an expiry stands in both.
 type audit struct {
-	seed    maphash.Seed
-	balance uint64              // the sum over the records less that over the index
-	damaged map[recordName]bool // records; true where only their value can be damaged
-	scratch []byte
+	seed  maphash.Seed
+	parts []*auditPart
 }
+
+// auditPart is an audit of one bucket.
+type auditPart struct {
+	seed     maphash.Seed
+	balance  uint64 // the sum over the records less that over the index
+	suspects suspects
+	scratch  []byte
+}
+
+// suspects are the records whose checksum differs; true where only their value can
+// be damaged.
+type suspects map[recordName]bool
 
 type recordName struct{ kind, key string }
 
-func (a *audit) element(bucket string, e element) error {
-	kind, isKind := strings.CutPrefix(bucket, kindPrefix)
+// bucket begins with a bucket, and returns what is to be called for its elements.
+func (a *audit) bucket(name string) (visit func(element) error, err error) {
+	part := &auditPart{seed: a.seed, suspects: make(suspects)}
+	a.parts = append(a.parts, part)
+	kind, isKind := strings.CutPrefix(name, kindPrefix)
 	switch {
 	case isKind:
-		a.record(kind, e)
-	case bucket == string(expiryBucket):
-		a.balance -= maphash.Bytes(a.seed, e.key)
-	case bucket != string(metaBucket):
-		return errPage // this program gives no such name
+		return func(e element) error { part.record(kind, e); return nil }, nil
+	case name == string(expiryBucket):
+		return func(e element) error { part.balance -= maphash.Bytes(part.seed, e.key); return nil }, nil
+	case name == string(metaBucket):
+		return func(element) error { return nil }, nil
 	}
-	return nil
+	return nil, errPage // this program gives no such name
 }
 
-func (a *audit) record(kind string, e element) {
-	_, expiry, err := envelope.Open(kind, string(e.key), e.value)
+func (p *auditPart) record(kind string, e element) {
+	_, expiry, err := envelope.Open(kind, e.key, e.value)
 	if err != nil {
-		if a.damaged == nil {
-			a.damaged = make(map[recordName]bool)
-		}
-		a.damaged[recordName{kind, string(e.key)}] = envelope.OneBitOff(kind, string(e.key), e.value)
+		p.suspects[recordName{kind, string(e.key)}] = envelope.OneBitOff(kind, string(e.key), e.value)
 		return
 	}
 	if expiry != 0 {
-		a.scratch = appendIndexKey(a.scratch[:0], expiry, kind, string(e.key))
-		a.balance += maphash.Bytes(a.seed, a.scratch)
+		p.scratch = appendIndexKey(p.scratch[:0], expiry, kind, e.key)
+		p.balance += maphash.Bytes(p.seed, p.scratch)
 	}
+}
+
+// sum is what has come of all parts.
+func (a *audit) sum() (balance uint64, all suspects) {
+	all = make(suspects)
+	for _, part := range a.parts {
+		balance += part.balance
+		maps.Copy(all, part.suspects)
+	}
+	return balance, all
 }
 
 // account looks into what does not agree. A damaged record hides none if the index
 // has its name; an entry of the index, once its record could have expired, or is
 // there under another expiry.
-func (a *audit) account(db *database) error {
+func (s suspects) account(db *database) error {
 	b, err := db.begin(false)
 	if err != nil {
 		return err
@@ -97,8 +120,8 @@ func (a *audit) account(db *database) error {
 		if !ok {
 			continue
 		}
-		if _, found := a.damaged[recordName{kind, key}]; found {
-			a.damaged[recordName{kind, key}] = true
+		if _, found := s[recordName{kind, key}]; found {
+			s[recordName{kind, key}] = true
 		}
 		if envelope.Expired(expiry, now) {
 			continue
@@ -107,7 +130,7 @@ func (a *audit) account(db *database) error {
 			return lost(db.path, kind)
 		}
 	}
-	for name, harmless := range a.damaged {
+	for name, harmless := range s {
 		if !harmless {
 			return lost(db.path, name.kind)
 		}

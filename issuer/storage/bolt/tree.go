@@ -2,9 +2,14 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // maxDepth is more than a tree can have.
@@ -17,15 +22,15 @@ const maxDepth = 32
 type inspection struct {
 	file io.ReaderAt
 	meta meta
-	seen []uint64 // a bit for each page: it is in use, or free
-
-	// Room for a page of each level: of the tree of buckets, and of that of a
-	// bucket in it.
-	buckets, records [maxDepth][]byte
+	seen []uint64 // a bit for each page: it is in use, or free; changed atomically
 }
 
-// whole looks at all pages, and calls visit for each element of each bucket.
-func (n *inspection) whole(visit func(bucket string, e element) error) error {
+// room is that for a page of each level of a tree.
+type room [maxDepth][]byte
+
+// whole looks at all pages. For each bucket it calls visitor, and what that returns
+// for each of its elements: one bucket after the other on each processor.
+func (n *inspection) whole(visitor func(bucket string) (func(element) error, error)) error {
 	n.seen = make([]uint64, n.meta.pages/64+1)
 	for number := range uint64(2) { // the meta pages
 		if err := n.reach(number, 1); err != nil {
@@ -35,8 +40,18 @@ func (n *inspection) whole(visit func(bucket string, e element) error) error {
 	if err := n.free(); err != nil {
 		return err
 	}
-	err := n.tree(n.meta.root, n.buckets[:], nil, nil, func(e element) error { return n.bucket(e, visit) })
-	if err != nil {
+	var buckets errgroup.Group
+	buckets.SetLimit(runtime.GOMAXPROCS(0))
+	err := n.tree(n.meta.root, new(room)[:], nil, nil, func(e element) error {
+		name, value, flags := string(e.key), bytes.Clone(e.value), e.flags // its page is overwritten by the next one
+		visit, err := visitor(name)
+		if err != nil {
+			return err
+		}
+		buckets.Go(func() error { return n.bucket(value, flags, visit) })
+		return nil
+	})
+	if err = cmp.Or(buckets.Wait(), err); err != nil {
 		return err
 	}
 	for number := range uint64(n.meta.pages) {
@@ -53,10 +68,10 @@ func (n *inspection) reach(number, count uint64) error {
 		return fmt.Errorf("%w: %d is no page", errPage, number)
 	}
 	for ; count > 0; number, count = number+1, count-1 {
-		if n.seen[number/64]&(1<<(number%64)) != 0 {
+		bit := uint64(1) << (number % 64)
+		if atomic.OrUint64(&n.seen[number/64], bit)&bit != 0 {
 			return fmt.Errorf("%w: page %d has two uses", errPage, number)
 		}
-		n.seen[number/64] |= 1 << (number % 64)
 	}
 	return nil
 }
@@ -100,7 +115,7 @@ func (n *inspection) fill(buffer *[]byte, number uint64, pages int64) ([]byte, e
 
 // free reads the list of free pages.
 func (n *inspection) free() error {
-	p, err := n.read(n.meta.freelist, n.records[:])
+	p, err := n.read(n.meta.freelist, new(room)[:])
 	if err != nil {
 		return err
 	}
@@ -152,23 +167,22 @@ func (n *inspection) tree(root uint64, room [][]byte, low, high []byte, visit fu
 	return err
 }
 
-// bucket goes through a bucket, which has pages of its own or lies within the
-// element.
-func (n *inspection) bucket(e element, visit func(string, element) error) error {
-	name := string(e.key)
+// bucket goes through a bucket, which has pages of its own or lies within the value
+// of its element.
+func (n *inspection) bucket(value []byte, flags uint32, visit func(element) error) error {
 	records := func(e element) error {
 		if e.flags != 0 {
 			return errPage
 		}
-		return visit(name, e)
+		return visit(e)
 	}
-	if e.flags != bucketFlag || len(e.value) < bucketHeader {
+	if flags != bucketFlag || len(value) < bucketHeader {
 		return errPage
 	}
-	root, within := binary.NativeEndian.Uint64(e.value), e.value[bucketHeader:]
+	root, within := binary.NativeEndian.Uint64(value), value[bucketHeader:]
 	switch {
 	case root != 0 && len(within) == 0:
-		return n.tree(root, n.records[:], nil, nil, records)
+		return n.tree(root, new(room)[:], nil, nil, records)
 	case root != 0 || len(within) < pageHeader:
 		return errPage
 	}

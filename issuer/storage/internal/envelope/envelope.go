@@ -45,7 +45,7 @@ func Seal(kind, key string, value []byte, expiry int64) []byte {
 
 // Open returns what an envelope holds, or an error that wraps
 // [storage.ErrDamaged]. The value is a part of the envelope, not a copy.
-func Open(kind, key string, envelope []byte) (value []byte, expiry int64, err error) {
+func Open[K string | []byte](kind string, key K, envelope []byte) (value []byte, expiry int64, err error) {
 	switch {
 	case len(envelope) < headerSize:
 		err = errors.New("record too short")
@@ -100,7 +100,7 @@ func Expiry(envelope []byte) (expiry int64, ok bool) {
 
 // checksum covers everything but itself. The lengths of kind and key stand in
 // front of them, so that "a"+"bc" and "ab"+"c" differ.
-func checksum(kind, key string, envelope []byte) uint32 {
+func checksum[K string | []byte](kind string, key K, envelope []byte) uint32 {
 	var lengths [8]byte
 	binary.BigEndian.PutUint32(lengths[:4], uint32(len(kind)))
 	binary.BigEndian.PutUint32(lengths[4:], uint32(len(key)))
