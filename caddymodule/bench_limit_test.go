@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,12 +41,12 @@ func runCaddy() {
 // the form, makes a commit of as many bytes as a grant writes, and a signature.
 type leastWork struct {
 	Sign  bool   `json:"sign,omitempty"`
-	Bytes int    `json:"bytes,omitempty"` // of the record; 0: no commit
+	Bytes []int  `json:"bytes,omitempty"` // of each record; none: no commit
 	File  string `json:"file,omitempty"`
 
-	key   *ecdsa.PrivateKey
-	value []byte
-	store storage.Storage
+	key    *ecdsa.PrivateKey
+	values [][]byte
+	store  storage.Storage
 }
 
 // CaddyModule returns the Caddy module information.
@@ -55,9 +56,12 @@ func (*leastWork) CaddyModule() caddy.ModuleInfo {
 
 // Provision makes the key and the file.
 func (l *leastWork) Provision(caddy.Context) (err error) {
-	l.value = make([]byte, l.Bytes)
-	_, _ = rand.Read(l.value)
-	if l.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil || l.Bytes == 0 {
+	for _, size := range l.Bytes {
+		value := make([]byte, size)
+		_, _ = rand.Read(value)
+		l.values = append(l.values, value)
+	}
+	if l.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil || len(l.values) == 0 {
 		return err
 	}
 	l.store, err = bolt.Open(l.File, bolt.Options{})
@@ -91,13 +95,17 @@ func (l *leastWork) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 	return json.NewEncoder(w).Encode(map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 3600})
 }
 
-// commit writes one record of as many bytes, key and value, as a grant writes in
-// all of its own, under a key that grows with time as those do.
+// commit writes records of as many bytes, key and value, each of a kind of its own,
+// under a key that grows with time as those of grants do.
 func (l *leastWork) commit(ctx context.Context) (string, error) {
 	handle := record.NewHandle()
 	key, _ := record.HandleKey("https://auth.example.com", handle)
-	return handle, l.store.Update(ctx, func(tx storage.Tx) error {
-		return tx.Put("grant", key, l.value[:max(0, len(l.value)-len(key))], time.Now().Add(14*24*time.Hour))
+	expiry := time.Now().Add(14 * 24 * time.Hour)
+	return handle, l.store.Update(ctx, func(tx storage.Tx) (err error) {
+		for n, value := range l.values {
+			err = errors.Join(err, tx.Put("grant"+strconv.Itoa(n), key, value[:max(0, len(value)-len(key))], expiry))
+		}
+		return err
 	})
 }
 
@@ -126,7 +134,7 @@ func (l *leastWork) sign(scope string) (string, error) {
 
 // parseLimit reads
 //
-//	limit [<matcher>] sign|commit|both [<bytes> <file>]
+//	limit [<matcher>] sign|commit|both [<file> <bytes>...]
 func parseLimit(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	l := new(leastWork)
 	h.Next() // directive name
@@ -135,13 +143,18 @@ func parseLimit(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		return nil, h.ArgErr()
 	}
 	l.Sign = args[0] != "commit"
-	if len(args) != 3 {
+	if len(args) == 1 {
 		return l, nil
 	}
-	var err error
-	l.Bytes, err = strconv.Atoi(args[1])
-	l.File = args[2]
-	return l, err
+	l.File = args[1]
+	for _, text := range args[2:] {
+		size, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, h.Err(err.Error())
+		}
+		l.Bytes = append(l.Bytes, size)
+	}
+	return l, nil
 }
 
 var (

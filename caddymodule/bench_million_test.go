@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	million = 1_000_000
+	million        = 1_000_000
+	recordsOfGrant = 3
 	// grantors is how many people have granted them.
 	grantors = 200_000
 	// The refresh tokens of the million are swept, and what is written meanwhile
@@ -43,7 +44,9 @@ func BenchmarkMillion(b *testing.B) {
 		begun := time.Now()
 		g.fill(b, subjects)
 		b.ReportMetric(time.Since(begun).Seconds(), "fill-s")
-		b.ReportMetric((g.fileBytes(b)-before)/million, "bytes/grant")
+		grown := g.fileBytes(b) - before
+		b.ReportMetric(grown/million, "bytes/grant")
+		b.ReportMetric(grown/(recordsOfGrant*million), "bytes/record")
 		compareWrites(b, empty, g, subjects)
 
 		if err := g.store.Close(); err != nil {
@@ -103,28 +106,33 @@ func (g *grantFile) fill(b *testing.B, subjects []string) {
 	}
 }
 
-// compareWrites has 32 writers write grants, each in a transaction of its own, to
-// one file and the other in turn.
+// compareWrites has 32 writers write to one file and the other in turn, each in a
+// transaction of its own: grants, and then records of which only one is written.
 func compareWrites(b *testing.B, empty, full *grantFile, subjects []string) {
-	var few, many []float64
-	for range 5 {
-		few = append(few, empty.writes(b, subjects, 32, 2*time.Second))
-		many = append(many, full.writes(b, subjects, 32, 2*time.Second))
+	for name, write := range map[string]func(g *grantFile, n int) error{
+		"grants":  func(g *grantFile, n int) error { return g.writeOne(b, subjects[n%grantors]) },
+		"records": func(g *grantFile, _ int) error { return g.writeRecord(b) },
+	} {
+		var few, many []float64
+		for range 5 {
+			few = append(few, empty.writes(b, write, 32, 2*time.Second))
+			many = append(many, full.writes(b, write, 32, 2*time.Second))
+		}
+		b.ReportMetric(median(few), name+"/s-empty")
+		b.ReportMetric(median(many), name+"/s-million")
+		b.ReportMetric(medianRatio(many, few), name+"-ratio")
 	}
-	b.ReportMetric(median(few), "grants/s-empty")
-	b.ReportMetric(median(many), "grants/s-million")
-	b.ReportMetric(medianRatio(many, few), "grants-ratio")
 }
 
-// writes returns how many grants a second so many writers bring to the disk.
-func (g *grantFile) writes(b *testing.B, subjects []string, writers int, d time.Duration) float64 {
+// writes returns how many times a second so many writers bring something to the disk.
+func (g *grantFile) writes(b *testing.B, write func(g *grantFile, n int) error, writers int, d time.Duration) float64 {
 	var written atomic.Int64
 	var group sync.WaitGroup
 	begun := time.Now()
 	for w := range writers {
 		group.Go(func() {
 			for n := w; time.Since(begun) < d; n += writers {
-				if err := g.writeOne(b, subjects[n%grantors]); err != nil {
+				if err := write(g, n); err != nil {
 					b.Error(err)
 					return
 				}
@@ -140,6 +148,15 @@ func (g *grantFile) writeOne(b *testing.B, subject string) error {
 	return g.store.Update(b.Context(), func(tx storage.Tx) error {
 		_, err := g.copyRefreshToken(tx, subject, time.Now().Add(writtenLifetime))
 		return err
+	})
+}
+
+// writeRecord writes a refresh token without its authorization: one record.
+func (g *grantFile) writeRecord(b *testing.B) error {
+	key, _ := record.HandleKey(g.issuer, record.NewHandle())
+	value := map[string]string{"authorization_id": g.code.Authorization.ID}
+	return g.store.Update(b.Context(), func(tx storage.Tx) error {
+		return record.Put(tx, "refresh_token", key, value, time.Now().Add(writtenLifetime))
 	})
 }
 
