@@ -231,8 +231,10 @@ func (p *People) CheckGrantor(tx storage.Tx, a *ledger.Authorization, client *cl
 
 // CheckStillGranted refuses what a person has taken back before it was redeemed:
 // they have signed out, or disconnected the client. Neither could find an
-// authorization that was not written yet. Codes and device codes ask it.
-func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
+// authorization that was not written yet. That they have agreed anew since gives
+// nothing back: agreement is the one that the authorization rests on. Codes and
+// device codes ask it.
+func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, agreement string, client *clients.Client) error {
 	if err := p.CheckGrantor(tx, a, client); err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, clien
 		return takenBack
 	case err != nil:
 		return err
-	case !agreed.covers(a.Scope, a.Audience):
+	case agreed.ID != agreement, !agreed.covers(a.Scope, a.Audience):
 		return takenBack
 	}
 	return nil
