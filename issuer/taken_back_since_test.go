@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -151,6 +152,22 @@ func TestSignInByAnotherClock(t *testing.T) {
 			t.Errorf("%s: answered without a sign-in", asked)
 		}
 	}
+}
+
+// Whoever is signed in by a way that the configuration does not have any more is
+// signed in no more, and what they granted is good for nothing new.
+func TestLoginTakenBack(t *testing.T) {
+	f := newFixture(t, withPeople)
+	v := f.signedIn(f.personWithPassword(users.User{Username: "alice"}, alicePassword))
+	code, tokens := v.code(), v.offline()
+	f.config.LocalLogin = false
+	f.config.CaddyUser = func(*http.Request) string { return "" }
+	f.restart()
+	if v.get("/account").has(pages.ActionLogout) {
+		t.Error("the session goes on")
+	}
+	expect(t, f.post("/token", redeemForm(code), asWeb), 400, oauth.InvalidGrant)
+	expect(t, f.post("/token", refreshForm(tokens.RefreshToken), asWeb), 400, oauth.InvalidGrant)
 }
 
 // What still has tokens stands in the account, where it can be disconnected.

@@ -129,7 +129,7 @@ func (h *Handler) loginCaddy(w http.ResponseWriter, r *http.Request, t *transact
 	if name == "" {
 		return oauth.Refuse(oauth.InvalidRequest, "no authentication handler of Caddy has established a user on this request")
 	}
-	user, err := h.people.users.Link(r.Context(), "caddy", name, users.User{Username: name})
+	user, err := h.people.users.Link(r.Context(), caddyProvider, name, users.User{Username: name})
 	if errors.Is(err, users.ErrDisabled) {
 		return &PageError{Status: http.StatusForbidden, Kind: pages.ErrorForbidden, Detail: "The account is disabled.", Cause: err}
 	}
