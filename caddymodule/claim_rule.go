@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -26,7 +27,7 @@ func (r *ClaimRule) ask(v *visit) *refusal {
 		if text, ok := claimText(v.token, r.Name); ok && slices.Contains(r.Values, text) {
 			return nil
 		}
-	} else if value, ok := v.token.Claim(r.Name); ok && r.fits(value) {
+	} else if value, ok := gateClaim(v.token, r.Name); ok && r.fits(value) {
 		return nil
 	}
 	return forbidden("the token lacks a value of the claim "+r.Name+" that this resource asks for", nil)
@@ -86,15 +87,63 @@ func claimText(token *introspect.Token, claim string) (string, bool) {
 	case "scope", "/scope":
 		return joinScope(token.Scope), len(token.Scope) > 0
 	case "act":
-		return actorText(token.Actor), token.Actor != nil
+		return actorText(token), token.Actor != nil
 	case "iss":
 		return token.Issuer, token.Issuer != ""
 	case "jti":
 		return token.ID, token.ID != ""
 	}
-	value, ok := token.Claim(claim)
+	value, ok := gateClaim(token, claim)
 	if !ok {
 		return "", false
 	}
 	return plainClaim(value)
+}
+
+// gateClaim returns a claim by its name, or by a pointer. Whoever acts is called in it
+// what the gate calls them.
+func gateClaim(token *introspect.Token, name string) (json.RawMessage, bool) {
+	if name != "act" && name != "/act" && !strings.HasPrefix(name, "/act/") {
+		return token.Claim(name)
+	}
+	act, ok := token.Claim("act")
+	if !ok {
+		return nil, false
+	}
+	named, err := namedActors(act, token.Actor, token.Issuer)
+	if err != nil {
+		return nil, false
+	}
+	claims, err := json.Marshal(map[string]json.RawMessage{"act": named})
+	if err != nil {
+		return nil, false
+	}
+	return (&introspect.Token{Claims: claims}).Claim(name)
+}
+
+// namedActors puts the names of a chain of actors into the claim that it was read
+// from.
+func namedActors(claim json.RawMessage, actor *introspect.Actor, issuer string) (named json.RawMessage, err error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(claim, &members); err != nil {
+		return nil, err
+	}
+	if actor == nil || members == nil {
+		return nil, errors.New("a claim of no actor")
+	}
+	if members["sub"], err = json.Marshal(actor.Name(issuer)); err != nil {
+		return nil, err
+	}
+	if actor.ClientID != "" {
+		client := introspect.Actor{Issuer: actor.Issuer, Subject: actor.ClientID}
+		if members["client_id"], err = json.Marshal(client.Name(issuer)); err != nil {
+			return nil, err
+		}
+	}
+	if actor.Actor != nil {
+		if members["act"], err = namedActors(members["act"], actor.Actor, issuer); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(members)
 }

@@ -53,3 +53,31 @@ func TestDelegation(t *testing.T) {
 		}
 	})
 }
+
+// TestForeignActorInOurToken: of an actor whom another issuer has named, an
+// impersonation makes a token of ours; the API is not told that our client of that
+// name acts.
+func TestForeignActorInOurToken(t *testing.T) {
+	b := startBackend(t)
+	s := start(t, strings.Replace(usualCaddyfile, "resource $GATE/api", `resource $GATE/api
+		identity_header X-Actor act
+		identity_header X-Actor-Subject /act/sub
+		identity_header X-Actor-Before /act/act/sub`, 1), b.address)
+	foreign := map[string]any{"sub": "agent", "iss": "https://idp.test"}
+	for _, test := range []struct {
+		act  map[string]any
+		want []string
+	}{
+		{foreign, []string{"https://idp.test|agent", "https://idp.test|agent", ""}},
+		{map[string]any{"sub": "agent", "act": foreign}, []string{"agent, https://idp.test|agent", "agent", "https://idp.test|agent"}},
+		{map[string]any{"sub": "agent", "iss": s.url}, []string{"agent", "agent", ""}},
+	} {
+		s.send("GET", "/api/x", "", bearer(s.forge("at+jwt", map[string]any{"act": test.act}))).want(t, 200)
+		got := b.one(t)
+		for n, name := range []string{"X-Actor", "X-Actor-Subject", "X-Actor-Before"} {
+			if value := strings.Join(fields(got, name), "; "); value != test.want[n] {
+				t.Errorf("%v: %s is %q, want %q", test.act, name, value, test.want[n])
+			}
+		}
+	}
+}

@@ -93,7 +93,7 @@ func explained(p *Protect, v *visit) bool {
 	x.Reached, x.Resource, x.Passes, x.Open, x.Reported = true, p.Resource, refused == nil, v.open, p.ReportOnly
 	if token := v.token; token != nil {
 		x.Token = &explainedToken{
-			token.Issuer, token.Subject, token.ClientID, token.Audience, joinScope(token.Scope), actorText(token.Actor), token.Expiry, token.ID,
+			token.Issuer, token.Subject, token.ClientID, token.Audience, joinScope(token.Scope), actorText(token), token.Expiry, token.ID,
 		}
 	}
 	if refused != nil {

@@ -220,10 +220,29 @@ func (n namesOf) Introspect(ctx context.Context, text string) (*introspect.Token
 	named.Subject, named.ClientID = n.named(token.Subject), n.named(token.ClientID)
 	named.Actor = n.actor(token.Actor)
 	named.AuthorizationID = "" // of this server only
+	if n.prefix != "" {
+		if named.Claims, err = withoutVouching(token); err != nil {
+			return nil, fmt.Errorf("%w: %w", introspect.ErrUnavailable, err)
+		}
+	}
 	if n.scopes != nil {
 		named.Scope = slices.DeleteFunc(slices.Clone(token.Scope), func(scope string) bool { return !slices.Contains(n.scopes, scope) })
 	}
 	return &named, nil
+}
+
+// withoutVouching returns the claims of a token without the one in which an issuer of
+// this server, and no other, says that another one vouched for the subject.
+func withoutVouching(token *introspect.Token) (json.RawMessage, error) {
+	if _, vouched := token.Claim("subject_issuer"); !vouched {
+		return token.Claims, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(token.Claims, &members); err != nil {
+		return nil, err
+	}
+	delete(members, "subject_issuer")
+	return json.Marshal(members)
 }
 
 func (n namesOf) named(name string) string {

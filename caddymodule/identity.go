@@ -231,10 +231,10 @@ func (id *identity) set(r *http.Request, token *introspect.Token) {
 // actorText is the chain of who acts for the subject, the current actor first.
 // Each name is encoded as a header's value is, commas too, so that a comma
 // separates and nothing else.
-func actorText(actor *introspect.Actor) string {
+func actorText(token *introspect.Token) string {
 	var chain []string
-	for ; actor != nil; actor = actor.Actor {
-		chain = append(chain, strings.ReplaceAll(headerText(actor.Subject), ",", "%2C"))
+	for actor := token.Actor; actor != nil; actor = actor.Actor {
+		chain = append(chain, strings.ReplaceAll(headerText(actor.Name(token.Issuer)), ",", "%2C"))
 	}
 	return strings.Join(chain, ", ")
 }

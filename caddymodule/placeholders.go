@@ -58,7 +58,7 @@ func (c *caller) placeholder(key string) (any, bool) {
 	case "http.auth.user.scope":
 		return joinScope(token.Scope), true
 	case "http.auth.user.actor":
-		return actorText(token.Actor), true
+		return actorText(token), true
 	case "http.auth.user.issuer":
 		return token.Issuer, true
 	case "http.auth.user.token_id":
@@ -74,9 +74,9 @@ func claimPlaceholderValue(token *introspect.Token, name string) (any, bool) {
 	if isNamedByGate(name) {
 		return claimText(token, name)
 	}
-	raw, ok := token.Claim(name)
+	raw, ok := gateClaim(token, name)
 	if !ok && !strings.HasPrefix(name, "/") {
-		raw, ok = token.Claim("/" + strings.ReplaceAll(strings.ReplaceAll(name, "/", "~1"), ".", "/"))
+		raw, ok = gateClaim(token, "/"+strings.ReplaceAll(strings.ReplaceAll(name, "/", "~1"), ".", "/"))
 	}
 	if !ok {
 		return nil, false

@@ -85,6 +85,16 @@ type Actor struct {
 	Actor    *Actor `json:"act,omitempty"`
 }
 
+// Name is what the actor is called among those whom the issuer of the token names: one
+// of another issuer has that one's URL and "|" in front, so that it passes for none of
+// them.
+func (a *Actor) Name(tokenIssuer string) string {
+	if a.Issuer == "" || a.Issuer == tokenIssuer {
+		return a.Subject
+	}
+	return a.Issuer + "|" + a.Subject
+}
+
 // HasScope tells whether the token grants scope (exact, case-sensitive).
 func (t *Token) HasScope(scope string) bool {
 	for _, s := range t.Scope {

@@ -54,6 +54,9 @@ func (i *Issuer) mintAccessToken(client *clients.Client, approved *approval) (to
 	if !approved.notAfter.IsZero() {
 		lifetime = min(lifetime, approved.notAfter.Sub(issued).Truncate(time.Second))
 	}
+	if a := approved.authenticated; a != nil { // or there would be nothing left to end it by
+		lifetime = min(lifetime, a.Expiry.Sub(issued).Truncate(time.Second))
+	}
 	if lifetime <= 0 {
 		return "", 0, oauth.Refuse(oauth.InvalidRequest, "a token that was presented is about to expire; nothing can be given for it")
 	}

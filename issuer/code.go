@@ -49,7 +49,7 @@ func (i *Issuer) redeemCode(tx storage.Tx, r *tokenRequest) (code *signin.Code, 
 	if err := checkRedemption(code, r); err != nil {
 		return nil, nil, err, nil
 	}
-	if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
+	if err := i.realm.people.CheckStillGranted(tx, granted, code.Agreement, r.client); err != nil {
 		return nil, nil, err, nil
 	}
 	granted.Created = record.Now()

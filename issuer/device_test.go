@@ -25,6 +25,7 @@ import (
 //	tv       public
 //	box      confidential
 func withDevices(c *Config) {
+	c.LocalLogin = true
 	flows := []string{oauth.GrantDeviceCode, oauth.GrantRefreshToken}
 	scope := append(slices.Clone(oauth.PersonalScopes), "read", "write")
 	c.Clients = append(c.Clients,

@@ -75,7 +75,7 @@ func (i *Issuer) redeemDevice(r *tokenRequest, q device.Request) (*approval, err
 			return errDeviceCode("redeemed already")
 		}
 		granted = &decision.Authorization
-		if err := i.realm.people.CheckStillGranted(tx, granted, r.client); err != nil {
+		if err := i.realm.people.CheckStillGranted(tx, granted, decision.Agreement, r.client); err != nil {
 			return err
 		}
 		if audience, err = i.stillOpen(r, granted); err != nil {

@@ -59,6 +59,5 @@ func (i *Issuer) refreshed(granted *ledger.Authorization, r *tokenRequest) (*app
 	}
 	return &approval{
 		subject: granted.Subject, scope: scope, audience: audience, authorizationID: granted.ID, authenticated: granted,
-		notAfter: granted.Expiry,
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 )
 
 // configurations are those that a realm has at the moment: one, or two while a
@@ -21,6 +22,7 @@ type configuration struct {
 	policy   keys.Policy
 	watchers *watchers
 	clients  *clientsInForce
+	logins   signin.Logins
 }
 
 // begin puts a configuration in force, whose key policy is so already.
@@ -55,10 +57,11 @@ func (r *realm) end(ctx context.Context, c *configuration) error {
 func (r *realm) obey(ctx context.Context, c *configuration) {
 	r.tell(ctx, c.watchers)
 	r.useClients(c.clients)
+	r.people.UseLogins(c.logins)
 }
 
 // Close ends what the issuer's configuration decides about what outlives it: who is
-// told of events, which clients there are, how long keys live. If it was the latest
+// told of events, which clients there are, how people sign in, how long keys live. If it was the latest
 // of its URL on the State, because the configuration that it belongs to has failed,
 // the one before it decides again. The error is that of the storage, which the
 // policy of the keys may need. The issuer can be used on, and closed again.

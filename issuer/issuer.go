@@ -64,9 +64,12 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
-	i.inForce = &configuration{i.config.keyPolicy(), &watchers{i.trail, i.config.Observer}, newClientsInForce(i.clients)}
+	people := i.signInConfig()
+	i.inForce = &configuration{
+		i.config.keyPolicy(), &watchers{i.trail, i.config.Observer}, newClientsInForce(i.clients), signin.LoginsOf(people),
+	}
 	i.realm.begin(ctx, i.inForce)
-	i.signin = i.newSignIn()
+	i.signin = signin.New(people, i.realm.people)
 	if err := i.trust(); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, errors.Join(err, i.Close(ctx)))
 	}
@@ -104,8 +107,8 @@ func (i *Issuer) prepareSignIn() (err error) {
 	return nil
 }
 
-// newSignIn makes the pages of the sign-in.
-func (i *Issuer) newSignIn() *signin.Handler {
+// signInConfig is what the pages of the sign-in need.
+func (i *Issuer) signInConfig() signin.Config {
 	c := &i.config
 	texts := make(map[string]string)
 	for _, scope := range c.Scopes {
@@ -113,7 +116,7 @@ func (i *Issuer) newSignIn() *signin.Handler {
 			texts[scope.Name] = scope.Description
 		}
 	}
-	return signin.New(signin.Config{
+	return signin.Config{
 		URL: c.URL, BasePath: i.basePath(),
 		AccessTokenLifetime: c.AccessTokenLifetime, RefreshTokenLifetime: c.RefreshTokenLifetime,
 		RefreshTokenIdleLifetime: c.RefreshTokenIdleLifetime, SessionLifetime: c.SessionLifetime,
@@ -122,7 +125,7 @@ func (i *Issuer) newSignIn() *signin.Handler {
 		Devices: &i.realm.devices, Guesses: i.realm.guesses,
 		Sealer: i.realm.seal, Pages: i.pages, Trail: i.trail, Logger: c.Logger, ClientIP: c.ClientIP,
 		LoginFailed: c.Observer.LoginFailed,
-	}, i.realm.people)
+	}
 }
 
 // URL is the issuer identifier.

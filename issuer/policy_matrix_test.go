@@ -14,9 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -36,6 +38,8 @@ var matrixGrants = []string{
 const (
 	given    = "token"    // a token is given
 	notGiven = "left out" // a token is given, and not for what it must not be for
+
+	withAuthorization = "no longer than its authorization" // a token is given, which whatever ends that ends
 )
 
 // matrixCheck is a row: what every grant must hold, and what each does, in the
@@ -162,6 +166,25 @@ var matrixChecks = []matrixCheck{
 		must(c.f.t, c.f.Disconnect(c.f.t.Context(), c.alice.ID, "all"))
 		return c.outcome(c.send(nil, asAll))
 	}, [5]string{noPerson, "400 invalid_grant", "400 invalid_grant", "400 invalid_grant", "400 invalid_request"}},
+	{"the person has agreed again after disconnecting the client", "RFC 7009 §2.1", func(c *matrixCell) string {
+		must(c.f.t, c.f.Disconnect(c.f.t.Context(), c.alice.ID, "all"))
+		c.agree()
+		return c.outcome(c.send(nil, asAll))
+	}, [5]string{noPerson, "400 invalid_grant", "400 invalid_grant", "400 invalid_grant", "400 invalid_request"}},
+	{"the way in which the person signed in is gone", "RFC 9700 §4.14.2", func(c *matrixCell) string {
+		people := c.f.realm.people
+		people.UseLogins(signin.Logins{})
+		defer people.UseLogins(signin.LoginsOf(c.f.Issuer.signInConfig()))
+		return c.outcome(c.send(nil, asAll))
+	}, [5]string{noPerson, "400 invalid_grant", "400 invalid_grant", "400 invalid_grant", "- access tokens outlive it by their own lifetime, and so does what is exchanged for one"}},
+	{"presented at the last moment: how long the token lives", "RFC 7009 §2.1", func(c *matrixCell) string {
+		time.Sleep(min(c.lifetime(), c.f.Issuer.config.RefreshTokenIdleLifetime) - 10*time.Second)
+		w := c.send(nil, asAll)
+		if w.Code != http.StatusOK {
+			return c.outcome(w)
+		}
+		return c.against(c.f.facts(c.token(w)))
+	}, [5]string{noPerson, withAuthorization, withAuthorization, withAuthorization, withAuthorization}},
 	{"the account is disabled", "RFC 9700 §4.14.2", func(c *matrixCell) string {
 		c.f.change(c.alice, func(u *users.User) { u.Disabled = true })
 		return c.outcome(c.send(nil, asAll))
@@ -258,6 +281,23 @@ func (c *matrixCell) prove() {
 			"actor_token": {c.f.issue(asAll, "")}, "actor_token_type": {tokenTypeAccessToken},
 		})
 	}
+}
+
+// agree has the person agree to the client anew.
+func (c *matrixCell) agree() {
+	c.f.signedIn(c.alice).code("client_id", "all", "redirect_uri", "https://all.test/cb", "scope", "openid offline_access read", "resource", fixtureAPI)
+}
+
+// against holds the life of a token against that of its authorization.
+func (c *matrixCell) against(token *introspect.Token) string {
+	all, err := c.f.Authorizations(c.f.t.Context(), c.alice.ID)
+	must(c.f.t, err)
+	for _, a := range all {
+		if a.ID == token.AuthorizationID && !token.Expiry.After(a.Expiry) {
+			return withAuthorization
+		}
+	}
+	return "longer than its authorization"
 }
 
 // presented is the parameter that proves the grant.

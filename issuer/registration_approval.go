@@ -3,6 +3,8 @@ package issuer
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
@@ -63,11 +65,23 @@ func (i *Issuer) enableRegistered(tx storage.Tx, a *Application, decided clients
 		return nil, &clientError{errors.New("the client registered itself and has its credentials: its client_id and client type stay")}
 	}
 	// What a request does not show nobody has decided about.
-	decided.PostLogoutRedirectURIs = client.PostLogoutRedirectURIs
+	decided.PostLogoutRedirectURIs = besideRedirects(client.PostLogoutRedirectURIs, decided.RedirectURIs)
 	decided.RefreshTokenAlways = client.RefreshTokenAlways && decided.MayUse(oauth.GrantRefreshToken)
 	client.Metadata = decided
 	client.Registration.Approved = record.Now()
 	return client, clients.PutLasting(tx, i.config.URL, client)
+}
+
+// besideRedirects returns those of the addresses that are of an origin to which a
+// redirect URI leads anyway.
+func besideRedirects(addresses, redirectURIs []string) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(address string) bool {
+		at, err := url.Parse(address)
+		return err != nil || !slices.ContainsFunc(redirectURIs, func(redirectURI string) bool {
+			to, err := url.Parse(redirectURI)
+			return err == nil && sameOrigin(at, to)
+		})
+	})
 }
 
 // rejectRegistered forgets the client of a request. It was never enabled, so that

@@ -52,7 +52,7 @@ func TestTakenBackBeforeItIsRedeemed(t *testing.T) {
 	}
 	t.Run("device, approved for an earlier client of the same id", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			f := newFixture(t)
+			f := newFixture(t, withPeople)
 			metadata := clients.Metadata{ID: "again", Type: clients.Public, GrantTypes: []string{oauth.GrantDeviceCode}, Scope: oauth.Scope{"read"}}
 			add := func() {
 				if _, _, err := f.AddClient(t.Context(), metadata); err != nil {

@@ -145,15 +145,15 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request, known *attempt) (
 	if err != nil {
 		return nil, err
 	}
-	i.trail.Record(r, audit.TokenIssued, issuedAttrs(grantType, client, approved)...)
+	i.trail.Record(r, audit.TokenIssued, i.issuedAttrs(grantType, client, approved)...)
 	return response, nil
 }
 
 // issuedAttrs says what was issued, to whom, and what it came from.
-func issuedAttrs(grantType string, client *clients.Client, approved *approval) []slog.Attr {
+func (i *Issuer) issuedAttrs(grantType string, client *clients.Client, approved *approval) []slog.Attr {
 	actor := ""
 	if approved.actor != nil {
-		actor = approved.actor.Subject
+		actor = approved.actor.Name(i.config.URL)
 	}
 	return []slog.Attr{
 		slog.String("grant_type", grantType), slog.String("client_id", client.ID), slog.String("subject", approved.subject),

@@ -53,7 +53,7 @@ func (i *Issuer) userinfo(w http.ResponseWriter, r *http.Request) (*userinfoResp
 	}
 	user, err := i.realm.users.Get(r.Context(), facts.Subject)
 	switch {
-	case errors.Is(err, storage.ErrNotFound), err == nil && user.Disabled:
+	case errors.Is(err, storage.ErrNotFound), err == nil && !i.realm.people.MayAct(user):
 		return nil, oauth.Refuse(oauth.InvalidToken, "the account is gone or disabled")
 	case err != nil:
 		return nil, err

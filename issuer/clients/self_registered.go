@@ -42,6 +42,13 @@ func (c *Client) expiry() time.Time {
 	return c.Registration.UnusedUntil
 }
 
+// IsUnused tells whether nobody has agreed to the client yet, which anybody may have
+// registered. To send people on to where it says would make the server a relay to
+// anywhere (RFC 9700 §4.11.2).
+func (c *Client) IsUnused() bool {
+	return c.Registration != nil && !c.Registration.UnusedUntil.IsZero()
+}
+
 // ChangedSince tells whether the client has changed its own metadata at t or
 // later.
 func (c *Client) ChangedSince(t time.Time) bool {

@@ -14,6 +14,9 @@ type Decision struct {
 	Denied        bool                 `json:"denied,omitempty"`
 	Authorization ledger.Authorization `json:"authorization"`
 	Redeemed      bool                 `json:"redeemed,omitempty"`
+
+	// Agreement is the consent that the authorization rests on.
+	Agreement string `json:"agreement,omitempty"`
 }
 
 // kindDecision is the storage kind of decisions: issuer, request id.

@@ -194,20 +194,36 @@ func (h *Handler) showAccount(w http.ResponseWriter, r *http.Request, status int
 	return nil
 }
 
-// connections lists the clients that a person has agreed to.
+// connectedTo returns what a person has agreed to: what is remembered, and what of it
+// was forgotten while it goes on. Whatever still has tokens can be disconnected.
+func (p *People) connectedTo(tx storage.Tx, subject string) (agreed []*consent, err error) {
+	prefix := consentKey(p.issuer, subject, "")
+	err = tx.List(kindConsent, prefix, func(key string, value []byte) error {
+		c, err := record.Decode[consent](kindConsent, value)
+		if err == nil {
+			c.clientID = key[len(prefix):]
+			agreed = append(agreed, c)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	granted, err := p.ledger.Of(tx, subject)
+	for _, a := range granted {
+		if !slices.ContainsFunc(agreed, func(c *consent) bool { return c.clientID == a.ClientID }) {
+			agreed = append(agreed, &consent{Scope: a.Scope, Since: a.Created, LastUsed: a.Created, clientID: a.ClientID})
+		}
+	}
+	return agreed, err
+}
+
+// connections lists the clients that a person is connected to.
 func (h *Handler) connections(ctx context.Context, subject string) ([]pages.Connection, error) {
 	var agreed []*consent
-	err := h.people.store.View(ctx, func(tx storage.Tx) error {
-		agreed = agreed[:0]
-		prefix := consentKey(h.config.URL, subject, "")
-		return tx.List(kindConsent, prefix, func(key string, value []byte) error {
-			c, err := record.Decode[consent](kindConsent, value)
-			if err == nil {
-				c.clientID = key[len(prefix):]
-				agreed = append(agreed, c)
-			}
-			return err
-		})
+	err := h.people.store.View(ctx, func(tx storage.Tx) (err error) {
+		agreed, err = h.people.connectedTo(tx, subject)
+		return err
 	})
 	if err != nil {
 		return nil, err

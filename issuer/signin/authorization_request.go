@@ -185,13 +185,14 @@ func (q *authorizationRequest) parsePrompt(f oauth.Form) error {
 
 // needsSignIn tells whether the person must sign in, though perhaps they have:
 // nobody has, or somebody else than the client expects, or not lately enough. A
-// sign-in since the request began is late enough for everything.
-func (q *authorizationRequest) needsSignIn(s *Session, begun time.Time) bool {
+// sign-in for this very request is late enough for everything.
+func (q *authorizationRequest) needsSignIn(s *Session, t *transaction) bool {
 	switch {
 	case s == nil, q.idTokenHint != "" && q.idTokenHint != s.Subject:
 		return true
-	case s.AuthTime.After(begun):
+	case s.Key == t.SignedIn:
 		return false
 	}
-	return q.promptLogin || (q.maxAge >= 0 && time.Since(s.AuthTime) > q.maxAge)
+	age := max(0, time.Since(s.AuthTime)) // of another node, whose clock may be ahead
+	return q.promptLogin || (q.maxAge >= 0 && age >= q.maxAge)
 }

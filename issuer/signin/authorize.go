@@ -56,7 +56,7 @@ func (h *Handler) advance(w http.ResponseWriter, r *http.Request, t *transaction
 	if err != nil {
 		return err
 	}
-	if q.needsSignIn(s, t.Started) {
+	if q.needsSignIn(s, t) {
 		if q.promptNone {
 			return h.answerError(w, r, &redirectError{q, oauth.Refuse(oauth.LoginRequired, "nobody, or somebody else, is signed in, or not lately enough")})
 		}
@@ -81,11 +81,9 @@ func (h *Handler) advance(w http.ResponseWriter, r *http.Request, t *transaction
 func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transaction, q *authorizationRequest, s *Session, agreed bool) error {
 	code := record.NewHandle()
 	key, _ := record.HandleKey(h.config.URL, code)
-	given := Code{
-		Authorization: h.authorizationFor(q.client, q.scope, q.audience, q.nonce, s), RedirectURI: q.redirectURI, CodeChallenge: q.codeChallenge,
-		Expiry: record.Now().Add(codeLifetime),
-	}
-	err := h.people.store.Update(r.Context(), func(tx storage.Tx) error {
+	given := Code{RedirectURI: q.redirectURI, CodeChallenge: q.codeChallenge, Expiry: record.Now().Add(codeLifetime)}
+	given.Authorization = h.authorizationFor(q.client, q.scope, q.audience, q.nonce, s, given.Expiry)
+	err := h.people.store.Update(r.Context(), func(tx storage.Tx) (err error) {
 		if _, err := h.people.LoadSession(tx, s.Key); err != nil {
 			return err // signed out in the meantime, or removed
 		}
@@ -93,9 +91,12 @@ func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transactio
 			return err
 		}
 		if agreed {
-			if err := h.people.agree(tx, s.Subject, q.client, q.scope, q.audience); err != nil {
-				return err
-			}
+			given.Agreement, err = h.people.agree(tx, s.Subject, q.client, q.scope, q.audience)
+		} else {
+			given.Agreement, err = h.people.agreed(tx, s.Subject, q.client)
+		}
+		if err != nil {
+			return err
 		}
 		return PutCode(tx, key, &given, given.Expiry)
 	})
@@ -110,8 +111,9 @@ func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transactio
 	return h.answer(w, r, q, url.Values{"code": {code}})
 }
 
-// authorizationFor is what the code will stand for.
-func (h *Handler) authorizationFor(client *clients.Client, scope oauth.Scope, audience []string, nonce string, s *Session) ledger.Authorization {
+// authorizationFor is what a code, or the decision about a device, will stand for. It
+// lasts as long as a token that is given for it at the last moment.
+func (h *Handler) authorizationFor(client *clients.Client, scope oauth.Scope, audience []string, nonce string, s *Session, redeemable time.Time) ledger.Authorization {
 	offline := scope.Has(oauth.ScopeOfflineAccess)
 	lifetime := h.config.AccessTokenLifetime
 	if offline || client.RefreshTokenAlways {
@@ -120,7 +122,7 @@ func (h *Handler) authorizationFor(client *clients.Client, scope oauth.Scope, au
 	return ledger.Authorization{
 		ID: record.NewID(), ClientID: client.ID, Subject: s.Subject, Scope: scope, Audience: audience,
 		AuthTime: s.AuthTime, AMR: s.AMR, ACR: s.ACR, Nonce: nonce, Session: s.Key, Offline: offline,
-		Created: record.Now(), Expiry: record.Now().Add(lifetime + codeLifetime),
+		Created: record.Now(), Expiry: redeemable.Add(lifetime),
 	}
 }
 
@@ -143,10 +145,7 @@ func (h *Handler) answerError(w http.ResponseWriter, r *http.Request, err error)
 	if !errors.As(err, &to) {
 		return err
 	}
-	if c := to.request.client; c.Registration != nil && !c.Registration.UnusedUntil.IsZero() {
-		// Nobody has agreed to this client yet, and anybody may have registered it:
-		// to send people on would make the server a relay to anywhere (RFC 9700
-		// §4.11.2).
+	if to.request.client.IsUnused() {
 		return &PageError{Status: http.StatusBadRequest, Kind: pages.ErrorRequest, Code: to.err.Code, Detail: to.err.Description, Cause: to.err}
 	}
 	if to.err.Status() >= http.StatusInternalServerError {

@@ -22,6 +22,9 @@ type Code struct {
 	RedirectURI   string `json:"redirect_uri"`
 	CodeChallenge string `json:"code_challenge,omitempty"`
 
+	// Agreement is the consent that it rests on; see People.CheckStillGranted.
+	Agreement string `json:"agreement,omitempty"`
+
 	Expiry time.Time `json:"expiry"`
 	// Redeemed is a field and not a deletion: a second redemption must be
 	// recognized as one, because it means that the code was stolen.

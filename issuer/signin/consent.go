@@ -28,6 +28,10 @@ const consentLifetime = 365 * 24 * time.Hour
 
 // consent is what a person has agreed to for a client, over all sign-ins.
 type consent struct {
+	// ID tells the agreement from a later one, after it was taken back. One that is
+	// remembered from before there were ids has none.
+	ID string `json:"id,omitempty"`
+
 	Scope    oauth.Scope `json:"scope"`
 	Audience []string    `json:"audience"`
 	Since    time.Time   `json:"since"`
@@ -67,14 +71,24 @@ func (p *People) rememberedIn(tx storage.Tx, subject string, client *clients.Cli
 }
 
 // agree adds what is asked for to what is remembered as it is now, so that what
-// was taken back a moment ago does not come back with it.
-func (p *People) agree(tx storage.Tx, subject string, client *clients.Client, scope oauth.Scope, audience []string) error {
+// was taken back a moment ago does not come back with it. It returns the agreement's
+// id.
+func (p *People) agree(tx storage.Tx, subject string, client *clients.Client, scope oauth.Scope, audience []string) (agreement string, err error) {
 	c, err := p.rememberedIn(tx, subject, client)
 	if err != nil {
-		return err
+		return "", err
 	}
 	c.add(scope, audience)
-	return putConsent(tx, p.issuer, subject, client.ID, c)
+	return c.ID, putConsent(tx, p.issuer, subject, client.ID, c)
+}
+
+// agreed returns the id of what the person agreed to before.
+func (p *People) agreed(tx storage.Tx, subject string, client *clients.Client) (agreement string, err error) {
+	c, err := p.rememberedIn(tx, subject, client)
+	if err != nil {
+		return "", err
+	}
+	return c.ID, nil
 }
 
 // covers tells whether nothing is asked for that was not agreed to.
@@ -106,7 +120,7 @@ func (h *Handler) showConsent(w http.ResponseWriter, r *http.Request, t *transac
 		return err
 	}
 	asked := *t
-	asked.Shown = q.digest()
+	asked.Shown = shownOf(q.client, q.redirectURI, q.scope, q.audience)
 	sealed := h.sealed(&asked)
 	page := pages.Consent{
 		Action: h.path("/consent"), CSRF: h.CSRF("consent "+t.ID, t.Browser, s), Transaction: sealed,
@@ -181,9 +195,10 @@ func (h *Handler) ServeConsent(w http.ResponseWriter, r *http.Request) error {
 	return h.decide(w, r, t, s, f.Get(pages.FieldAction))
 }
 
-// digest stands for what a person sees of a request when they are asked.
-func (q *authorizationRequest) digest() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", q.client.ID, q.client.DisplayName(), q.redirectURI, q.scope, q.audience))
+// shownOf stands for what a person sees of a request when they are asked; of a
+// device's there is no redirect URI.
+func shownOf(client *clients.Client, redirectURI string, scope oauth.Scope, audience []string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %t", client.ID, client.DisplayName(), redirectURI, scope, audience, client.StaysConnected(scope)))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -202,12 +217,12 @@ func (h *Handler) decide(w http.ResponseWriter, r *http.Request, t *transaction,
 	if err != nil {
 		return h.answerError(w, r, err)
 	}
-	if q.needsSignIn(s, t.Started) {
+	if q.needsSignIn(s, t) {
 		return h.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
 	switch action {
 	case pages.ActionAllow:
-		if t.Shown != q.digest() {
+		if t.Shown != shownOf(q.client, q.redirectURI, q.scope, q.audience) {
 			return h.showConsent(w, r, t, q, s) // it is another question now
 		}
 		h.config.Trail.Record(r, audit.ConsentGiven, slog.String("client_id", q.client.ID), slog.String("subject", s.Subject),
@@ -243,7 +258,7 @@ func (c *consent) add(scope oauth.Scope, audience []string) {
 		}
 	}
 	if c.Since.IsZero() {
-		c.Since = record.Now()
+		c.ID, c.Since = record.NewID(), record.Now()
 	}
 	c.LastUsed = record.Now()
 }

@@ -95,7 +95,9 @@ func (h *Handler) askDevice(w http.ResponseWriter, r *http.Request, t *transacti
 	if err != nil {
 		return err
 	}
-	sealed := h.sealed(t)
+	asked := *t
+	asked.Shown = shownOf(client, "", q.Scope, q.Audience)
+	sealed := h.sealed(&asked)
 	page := pages.DeviceConfirm{
 		Action: h.path("/device"), CSRF: h.CSRF("device "+t.ID, t.Browser, s), Transaction: sealed,
 		Client: client.DisplayName(), User: s.User.Username, UserCode: device.DisplayUserCode(q.UserCode),
@@ -147,6 +149,9 @@ func (h *Handler) decideDevice(w http.ResponseWriter, r *http.Request, f oauth.F
 	approved := false
 	switch f.Get(pages.FieldAction) {
 	case pages.ActionAllow:
+		if t.Shown != shownOf(client, "", q.Scope, q.Audience) {
+			return h.askDevice(w, r, t) // it is another question now
+		}
 		approved = true
 	case pages.ActionDeny:
 	case pages.ActionSwitchUser:
@@ -169,9 +174,9 @@ func (h *Handler) decideDevice(w http.ResponseWriter, r *http.Request, f oauth.F
 func (h *Handler) recordDecision(r *http.Request, q device.Request, client *clients.Client, s *Session, approved bool) error {
 	decision := device.Decision{Denied: !approved}
 	if approved {
-		decision.Authorization = h.authorizationFor(client, q.Scope, q.Audience, "", s)
+		decision.Authorization = h.authorizationFor(client, q.Scope, q.Audience, "", s, q.Expiry)
 	}
-	err := h.people.store.Update(r.Context(), func(tx storage.Tx) error {
+	err := h.people.store.Update(r.Context(), func(tx storage.Tx) (err error) {
 		switch decided, err := device.IsDecided(tx, h.config.URL, q); {
 		case err != nil:
 			return err
@@ -182,7 +187,7 @@ func (h *Handler) recordDecision(r *http.Request, q device.Request, client *clie
 			return err
 		}
 		if approved {
-			if err := h.people.agree(tx, s.Subject, client, q.Scope, q.Audience); err != nil {
+			if decision.Agreement, err = h.people.agree(tx, s.Subject, client, q.Scope, q.Audience); err != nil {
 				return err
 			}
 		}

@@ -107,7 +107,7 @@ func (h *Handler) parseLogout(r *http.Request, f oauth.Form) (*logoutRequest, er
 		q.client = client
 	}
 	if uri := f.Get("post_logout_redirect_uri"); uri != "" {
-		if q.client == nil || !slices.Contains(q.client.PostLogoutRedirectURIs, uri) {
+		if q.client == nil || q.client.IsUnused() || !slices.Contains(q.client.PostLogoutRedirectURIs, uri) {
 			return nil, oauth.Refuse(oauth.InvalidRequest, "post_logout_redirect_uri is not registered with the client, or the client is not named by client_id or id_token_hint")
 		}
 		q.returnURI = uri

@@ -129,7 +129,7 @@ func (h *Handler) loginCaddy(w http.ResponseWriter, r *http.Request, t *transact
 	if name == "" {
 		return oauth.Refuse(oauth.InvalidRequest, "no authentication handler of Caddy has established a user on this request")
 	}
-	user, err := h.people.users.Link(r.Context(), "caddy", name, users.User{Username: name})
+	user, err := h.people.users.Link(r.Context(), caddyProvider, name, users.User{Username: name})
 	if errors.Is(err, users.ErrDisabled) {
 		return &PageError{Status: http.StatusForbidden, Kind: pages.ErrorForbidden, Detail: "The account is disabled.", Cause: err}
 	}
@@ -141,7 +141,7 @@ func (h *Handler) loginCaddy(w http.ResponseWriter, r *http.Request, t *transact
 
 // signedIn begins the session and goes on with what the sign-in was for.
 func (h *Handler) signedIn(w http.ResponseWriter, r *http.Request, t *transaction, user *users.User, amr []string, acr string) error {
-	_, browser, err := h.SignIn(w, r, user, amr, acr)
+	s, browser, err := h.SignIn(w, r, user, amr, acr)
 	if errors.Is(err, users.ErrWrongPassword) || errors.Is(err, storage.ErrNotFound) {
 		return h.showLogin(w, r, http.StatusUnauthorized, t, loginProblem{problem: pages.LoginCredentials})
 	}
@@ -149,7 +149,7 @@ func (h *Handler) signedIn(w http.ResponseWriter, r *http.Request, t *transactio
 		return err
 	}
 	h.config.Trail.Record(r, audit.Login, slog.String("subject", user.ID), slog.Any("amr", amr))
-	t.Browser = browser
+	t.Browser, t.SignedIn = browser, s.Key
 	Redirect(w, h.continuation(t))
 	return nil
 }

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -16,6 +17,7 @@ type People struct {
 	issuer string // its URL
 	users  *users.Users
 	ledger *ledger.Ledger
+	logins atomic.Pointer[Logins] // of the latest configuration
 }
 
 // NewPeople returns the people of an issuer.

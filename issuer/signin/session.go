@@ -49,7 +49,7 @@ func sessionOfKey(issuer, subject, key string) string { return issuer + " " + su
 
 // Session returns the session of a request, or nil if nobody is signed in: no
 // cookie, one that is malformed, expired or ended, or a person who was removed,
-// disabled, or has a new password since.
+// disabled, could not sign in any more, or has a new password since.
 func (h *Handler) Session(r *http.Request) (*Session, error) {
 	key, ok := record.HandleKey(h.config.URL, h.cookie(r, "session"))
 	if !ok {
@@ -76,7 +76,7 @@ func (p *People) LoadSession(tx storage.Tx, key string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if user.Disabled || user.PasswordChanged.After(s.AuthTime) {
+	if !p.MayAct(user) || user.PasswordChanged.After(s.AuthTime) {
 		return nil, storage.ErrNotFound
 	}
 	s.Key, s.User = key, user
@@ -87,7 +87,7 @@ func (p *People) LoadSession(tx storage.Tx, key string) (*Session, error) {
 // that a cookie planted before is worth nothing. A session that the browser had
 // is ended, and whatever the browser had begun must go on under browser, its new
 // name. The error is users.ErrWrongPassword or storage.ErrNotFound if the person
-// has another password, is disabled or gone since they were authenticated.
+// has another password, may not act or is gone since they were authenticated.
 func (h *Handler) SignIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *Session, browser string, err error) {
 	handle := record.NewHandle()
 	key, _ := record.HandleKey(h.config.URL, handle)
@@ -102,7 +102,7 @@ func (h *Handler) SignIn(w http.ResponseWriter, r *http.Request, user *users.Use
 		// The password was proven some time ago, as hashing takes it.
 		if fresh, err := users.Get(tx, h.config.URL, user.ID); err != nil {
 			return err
-		} else if fresh.Disabled || fresh.Password != user.Password {
+		} else if !h.people.MayAct(fresh) || fresh.Password != user.Password {
 			return users.ErrWrongPassword
 		}
 		if had {
@@ -221,8 +221,8 @@ func (p *People) CheckGrantor(tx storage.Tx, a *ledger.Authorization, client *cl
 		return oauth.Refuse(oauth.InvalidGrant, "the account that granted this is gone or disabled")
 	case err != nil:
 		return err
-	case user.Disabled:
-		return oauth.Refuse(oauth.InvalidGrant, "the account that granted this is gone or disabled")
+	case !p.MayAct(user):
+		return oauth.Refuse(oauth.InvalidGrant, "the account that granted this is gone or disabled, or nobody can sign in to it any more")
 	case user.PasswordChanged.After(a.AuthTime):
 		return oauth.Refuse(oauth.InvalidGrant, "the person who granted this has set a new password since; ask them to sign in again")
 	}
@@ -231,8 +231,10 @@ func (p *People) CheckGrantor(tx storage.Tx, a *ledger.Authorization, client *cl
 
 // CheckStillGranted refuses what a person has taken back before it was redeemed:
 // they have signed out, or disconnected the client. Neither could find an
-// authorization that was not written yet. Codes and device codes ask it.
-func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, client *clients.Client) error {
+// authorization that was not written yet. That they have agreed anew since gives
+// nothing back: agreement is the one that the authorization rests on. Codes and
+// device codes ask it.
+func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, agreement string, client *clients.Client) error {
 	if err := p.CheckGrantor(tx, a, client); err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (p *People) CheckStillGranted(tx storage.Tx, a *ledger.Authorization, clien
 		return takenBack
 	case err != nil:
 		return err
-	case !agreed.covers(a.Scope, a.Audience):
+	case agreed.ID != agreement, !agreed.covers(a.Scope, a.Audience):
 		return takenBack
 	}
 	return nil

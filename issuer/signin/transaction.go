@@ -25,9 +25,14 @@ type transaction struct {
 	Browser string    `json:"browser"`
 	Started time.Time `json:"started"`
 
-	// Shown is a digest of what the consent page showed: that, and nothing that
+	// Shown is a digest of what the page that asks showed: that, and nothing that
 	// the client or the configuration became meanwhile, is what is agreed to.
 	Shown string `json:"shown,omitempty"`
+
+	// SignedIn is the key of the session that was begun for it, if one was: that
+	// sign-in is late enough for everything. Its time does not tell, since the clock
+	// of another node may be ahead of ours.
+	SignedIn string `json:"signed_in,omitempty"`
 }
 
 // What a transaction is for.
@@ -39,7 +44,6 @@ const (
 )
 
 func (h *Handler) newTransaction(purpose, query, browser string) *transaction {
-	// To the nanosecond: a sign-in counts as new if it is later than this.
 	return &transaction{ID: record.RandomText(16), Purpose: purpose, Query: query, Browser: browser, Started: time.Now().UTC()}
 }
 
