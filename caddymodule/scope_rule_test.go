@@ -70,7 +70,7 @@ func TestScopeRules(t *testing.T) {
 			{"the rule for the rest", "POST", "/api/x", "d", ""},
 			{"none of the rule for the rest", "POST", "/api/x", "a b", "c"},
 		}},
-		{"order", []string{"scope GET /api/* low", "scope GET /api/admin/* high"}, []request{
+		{"order", []string{"scope GET /api/* low", "scope * /api/admin/* high"}, []request{
 			{"a rule that stands too late has no say: the order is the operator's", "GET", "/api/admin/x", "low", ""},
 		}},
 	} {

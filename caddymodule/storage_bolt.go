@@ -87,7 +87,7 @@ func (b *BoltStorage) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "path":
 		return oneArgument(d, &b.Path)
 	default:
-		return d.Errf("unknown option of storage bolt: %s", option)
+		return unknownOption(d, "storage bolt", "path")
 	}
 }
 

@@ -330,7 +330,8 @@ func validateIssuerURL(issuer string, insecureHTTP bool) error {
 	return nil
 }
 
-func (c *Config) hasScope(name string) bool {
+// HasScope tells whether the issuer can grant a scope.
+func (c Config) HasScope(name string) bool {
 	return oauth.PersonalScopes.Has(name) || slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
 }
 
