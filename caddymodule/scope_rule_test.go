@@ -124,3 +124,20 @@ func TestScopeRuleTargets(t *testing.T) {
 		b.none(t)
 	}
 }
+
+// TestGateWithUnknownScope: what asks for a scope that no issuer declares is closed to
+// everybody, and the log says so.
+func TestGateWithUnknownScope(t *testing.T) {
+	s := start(t, usualCaddyfile, "")
+	const says = "the gate asks for a scope that its issuer does not declare"
+	if strings.Contains(s.log(), says) {
+		t.Error("it is said of scopes that are declared")
+	}
+	if err := s.load(gateWith("scope GET api:read profile", "scope * api:wriet")); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, s.log(), says, `"scope":"api:wriet"`)
+	if strings.Contains(s.log(), `"scope":"profile"`) {
+		t.Error("it is said of a scope that every issuer has")
+	}
+}
