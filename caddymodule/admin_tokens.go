@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer"
 )
 
 func revokeToken(r *adminRequest) (any, error) {
@@ -19,6 +20,8 @@ func revokeToken(r *adminRequest) (any, error) {
 	token, err := r.issuer.RevokeToken(r.Context(), body.Token)
 	var inactive *introspect.InactiveError
 	switch {
+	case errors.Is(err, issuer.ErrUnknownToken) && errors.As(err, &inactive):
+		return map[string]string{"status": "unknown", "reason": inactive.Reason}, nil
 	case errors.As(err, &inactive):
 		// As at the revocation endpoint: there is nothing left to revoke.
 		return map[string]string{"status": "not active", "reason": inactive.Reason}, nil

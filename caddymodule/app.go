@@ -91,6 +91,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.emit = newEmitter(ctx, events)
 	a.configs = make(map[string]issuer.Config)
 	for _, c := range a.Issuers {
+		if err := refusePlaceholders(c); err != nil {
+			return fmt.Errorf("oauth: issuer %s: %w", c.URL, err)
+		}
 		config, err := c.issuerConfig(a.logger, func() []string { return (*a.protected.Load())[c.URL] })
 		if err != nil {
 			return fmt.Errorf("oauth: %w", err)
@@ -252,8 +255,11 @@ func (a *App) protect(issuerURL, resource string) {
 // oauthApp returns the configured app, or says how to configure it.
 func oauthApp(ctx caddy.Context) (*App, error) {
 	app, err := ctx.AppIfConfigured("oauth")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, errors.New("the oauth app is not configured; add an oauth block with an issuer to the global options")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the oauth app is not configured; add an oauth block with an issuer to the global options: %w", err)
+		return nil, err // it is, and says what is wrong with it
 	}
 	return app.(*App), nil
 }

@@ -57,7 +57,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		a.Issuers = append(a.Issuers, issuer)
 	default:
-		return d.Errf("unknown option of oauth: %s", option)
+		return unknownOption(d, "oauth", "admin_api issuer key_encryption_key storage")
 	}
 	return nil
 }

@@ -12,11 +12,20 @@ import (
 // eachOption calls read at each option of a block, if there is one.
 func eachOption(d *caddyfile.Dispenser, read func(*caddyfile.Dispenser) error) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() == "{" {
+			return d.Err("what stands before this { takes no block")
+		}
 		if err := read(d); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unknownOption says which options the block has: one of those, separated by spaces,
+// is what was meant.
+func unknownOption(d *caddyfile.Dispenser, block, options string) error {
+	return d.Errf("unknown option of %s: %s; there is: %s", block, d.Val(), strings.ReplaceAll(options, " ", ", "))
 }
 
 // The shapes of an option's arguments. Each refuses what it does not

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ Results are tables for people, or with --json one JSON document for programs.
 Exit status: 0 done, 1 not done, with one line on standard error that says why.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			c := new(command)
+			cmd.RunE = onlyCommands
 			flags := cmd.PersistentFlags()
 			flags.StringVar(&c.address, "address", "", "address of the admin endpoint")
 			flags.StringVarP(&c.config, "config", "c", "", "configuration file of the server")
@@ -78,7 +80,23 @@ func (c *command) withOffline(commands ...*cobra.Command) []*cobra.Command {
 
 // group is a command that only has commands.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short}
+	cmd := &cobra.Command{Use: use, Short: short, RunE: onlyCommands}
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+// onlyCommands is what a command does that only has commands: without it, a
+// misspelt one would show the help and be taken for done. What was written is not
+// repeated: it may be a token.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, one := range cmd.Commands() {
+		if one.IsAvailableCommand() {
+			names = append(names, one.Name())
+		}
+	}
+	return fmt.Errorf("unknown command of %q; there is: %s", cmd.CommandPath(), strings.Join(names, ", "))
 }

@@ -2,6 +2,9 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +26,14 @@ func TestCommands(t *testing.T) {
 			t.Fatalf("%v: exit status %d: %s", arguments, ran.status, ran.stderr)
 		}
 		return ran.stdout
+	}
+	failed := func(arguments ...string) string {
+		t.Helper()
+		ran := oauth(arguments...)
+		if ran.status != 1 || ran.stdout != "" {
+			t.Fatalf("%v: exit status %d: %s", arguments, ran.status, ran.stdout)
+		}
+		return ran.stderr
 	}
 	parsed := func(arguments ...string) (members map[string]any) {
 		t.Helper()
@@ -74,6 +85,9 @@ func TestCommands(t *testing.T) {
 	revoked := p.appToken()
 	contains(t, done("token", "revoke", revoked), "Revoked a token of client app.")
 	contains(t, done("token", "revoke", revoked), "Nothing to revoke: ")
+	contains(t, failed("token", "revoke", "garbage"), "nothing is revoked, since this is no access token of the issuer")
+	contains(t, failed("token", "revok", revoked), `unknown command of "caddy oauth token"; there is: revoke`)
+	contains(t, failed("clients"), `unknown command of "caddy oauth"; there is: application, `)
 	piped := p.appToken()
 	command := p.command("oauth", "token", "revoke", "-", "--json", "--address", p.admin)
 	command.Stdin = strings.NewReader(piped + "\n")
@@ -193,4 +207,26 @@ func TestCommandSecret(t *testing.T) {
 	running.tokenRequest("app", made.Secret).want(t, 200)
 	running.tokenRequest("app", appSecret).want(t, 401)
 	contains(t, s.run("oauth", "secret").stdout, "client_secret", "secret_hash", "sha256:")
+}
+
+// TestNotAnAdminEndpoint: an address at which something else answers is told as that.
+func TestNotAnAdminEndpoint(t *testing.T) {
+	answers := map[string]http.HandlerFunc{
+		"is not Caddy's admin endpoint":          func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "welcome") },
+		"or that of a Caddy without this plugin": http.NotFound,
+	}
+	for says, answer := range answers {
+		server := httptest.NewServer(answer)
+		_, err := adminEndpoint{server.Listener.Addr().String()}.send(t.Context(), "GET", adminBase+"health", nil)
+		server.Close()
+		if err == nil {
+			t.Fatalf("%s: no error", says)
+		}
+		contains(t, err.Error(), says)
+	}
+	_, err := adminEndpoint{"http://localhost:2019"}.send(t.Context(), "GET", adminBase+"health", nil)
+	if err == nil {
+		t.Fatal("a URL is an address")
+	}
+	contains(t, err.Error(), "--address wants host:port")
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,9 @@ func (c *command) tokenRevoke() *cobra.Command {
 		Short: "Revokes an access token; the next request with it is refused",
 		Long: `
 Revokes an access token. With - in place of the token it is read from standard
-input, and so stands in no shell history.`,
+input, and so stands in no shell history.
+Exit status: 0 if the token is worth nothing now, whether it was before or not; 1 if
+it is none of the issuer's, as is one of another issuer or a refresh token.`,
 		Example: `  caddy oauth token revoke - < token.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,6 +45,12 @@ input, and so stands in no shell history.`,
 				Status   string `json:"status"`
 				Reason   string `json:"reason"`
 				ClientID string `json:"client_id"`
+			}
+			if err := json.Unmarshal(answer, &result); err != nil {
+				return err
+			}
+			if result.Status == "unknown" {
+				return fmt.Errorf("nothing is revoked, since this is no access token of the issuer: %s", result.Reason)
 			}
 			return c.print(cmd, answer, &result, func(w *tabwriter.Writer) {
 				if result.Reason != "" {

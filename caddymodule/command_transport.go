@@ -99,6 +99,9 @@ func (e adminEndpoint) send(ctx context.Context, method, uri string, body []byte
 		}
 		defer response.Body.Close()
 		data, err := io.ReadAll(response.Body)
+		if err == nil && !json.Valid(data) {
+			err = fmt.Errorf("what answers at %s is not Caddy's admin endpoint (--address names another one)", e.address)
+		}
 		answered <- answer{data, err}
 	}()
 	select {
@@ -130,13 +133,16 @@ func readable(address string, err error) error {
 	}
 	_, body, found := strings.Cut(text, "caddy responded with error: HTTP ")
 	if !found {
-		return err
+		return fmt.Errorf("the admin endpoint %s cannot be asked (--address wants host:port or unix//path): %w", address, err)
 	}
 	status, encoded, _ := strings.Cut(body, ": ")
 	answer := struct {
 		Error string `json:"error"`
 	}{}
 	if json.Unmarshal([]byte(encoded), &answer) != nil || answer.Error == "" {
+		if status == "404" { // what Caddy says to a path of no module
+			return fmt.Errorf("what answers at %s has no OAuth admin API: it is not Caddy's admin endpoint, or that of a Caddy without this plugin (--address names another one)", address)
+		}
 		return fmt.Errorf("the server answered with HTTP %s", status)
 	}
 	return errors.New(answer.Error)

@@ -94,7 +94,8 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 		c.Pages = new(PagesConfig)
 		return c.Pages.unmarshalCaddyfile(d)
 	default:
-		return d.Errf("unknown option of issuer: %s", option)
+		return unknownOption(d, "issuer", "access_token_lifetime applications client default_resource endpoint insecure_http "+
+			"key_rotation login pages refresh_token_grace refresh_token_idle_lifetime refresh_token_lifetime registration scope session_lifetime signing_algorithm trusted_issuer welcome")
 	}
 	return nil
 }
@@ -174,6 +175,7 @@ func (c *ClientConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 		c.Impersonation = true
 		return noArguments(d)
 	default:
-		return d.Errf("unknown option of client: %s", option)
+		return unknownOption(d, "client", "grant impersonation name pkce "+
+			"post_logout_redirect_uri public redirect_uri refresh_token resource scope secret secret_hash short_code_verifier")
 	}
 }

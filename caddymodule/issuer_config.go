@@ -106,11 +106,11 @@ type ClientConfig struct {
 	// SecretHash is the SHA-256 of the secret: "sha256:" and 64 hexadecimal
 	// digits. `caddy oauth secret` makes a secret and its hash. Placeholders
 	// such as {env.BILLING_HASH} and {file./path} are allowed.
-	SecretHash string `json:"secret_hash,omitempty"`
+	SecretHash string `json:"secret_hash,omitempty" placeholders:"client"`
 
 	// Secret in clear, for secrets that are kept elsewhere already: use
 	// {env.BILLING_SECRET} or {file./path}, not the secret itself.
-	Secret string `json:"secret,omitempty"`
+	Secret string `json:"secret,omitempty" placeholders:"client"`
 
 	// GrantTypes the client may use.
 	GrantTypes []string `json:"grant_types,omitempty"`

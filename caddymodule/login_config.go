@@ -40,8 +40,8 @@ type UpstreamConfig struct {
 
 	// ClientID and ClientSecret are what the provider gave this server.
 	// Placeholders of the environment and of files are allowed in both.
-	ClientID     string `json:"client_id"`
-	ClientSecret string `json:"client_secret,omitempty"`
+	ClientID     string `json:"client_id" placeholders:"upstreamConfig"`
+	ClientSecret string `json:"client_secret,omitempty" placeholders:"upstreamConfig"`
 
 	// Scopes to ask for. Default: openid profile email.
 	Scopes []string `json:"scopes,omitempty"`
@@ -200,7 +200,7 @@ func (u *UpstreamConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "allowed_domain":
 		return someArguments(d, &u.AllowedDomains)
 	default:
-		return d.Errf("unknown option of login upstream: %s", option)
+		return unknownOption(d, "login upstream", "allowed_domain auth_method claim client_id client_secret id name require_verified_email scope")
 	}
 	return nil
 }

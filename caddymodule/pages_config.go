@@ -92,7 +92,7 @@ func (c *PagesConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 		c.AllowPopups = true
 		return noArguments(d)
 	default:
-		return d.Errf("unknown option of pages: %s", option)
+		return unknownOption(d, "pages", "accent allow_popups footer_link language logo name template_dir")
 	}
 	return nil
 }

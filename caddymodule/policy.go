@@ -51,7 +51,7 @@ type Policy struct {
 
 	// Expression is a CEL expression, as in Caddy's expression matcher, that must
 	// be true. The claims of the token stand in {http.auth.user.claims.<name>}.
-	Expression *caddyhttp.MatchExpression `json:"expression,omitempty"`
+	Expression *caddyhttp.MatchExpression `json:"expression,omitempty" placeholders:"MatchExpression"`
 
 	// AllowTarget names kinds of request targets that are passed though the API
 	// may understand them otherwise than the gate: encoded_slash,
@@ -65,7 +65,7 @@ type Policy struct {
 
 	// Lines tell where each option stands in the Caddyfile, for explanations
 	// and logs.
-	Lines map[string]string `json:"lines,omitempty"`
+	Lines map[string]string `json:"lines,omitempty" placeholders:"nobody, and nobody asks"`
 
 	app         *App
 	sources     sources
@@ -76,6 +76,9 @@ type Policy struct {
 // provisionPolicy finds the issuers and checks the rules.
 func (p *Policy) provisionPolicy(ctx caddy.Context) (err error) {
 	p.bare = p.BareToken == nil || *p.BareToken
+	if err := refusePlaceholders(p); err != nil {
+		return err
+	}
 	if p.requirement, err = newRequirement(p); err != nil {
 		return err
 	}
@@ -242,6 +245,9 @@ func (p *Policy) provisionSources(ctx caddy.Context) (err error) {
 		if slices.ContainsFunc(p.sources, func(s *source) bool { return s.url == foreign.Issuer }) {
 			return fmt.Errorf("trusted_issuer %s stands twice, or is an issuer of this server", foreign.Issuer)
 		}
+		if _, ours := p.app.configs[foreign.Issuer]; ours {
+			return fmt.Errorf("trusted_issuer %s is an issuer of this server; write issuer instead: it knows at once what was revoked", foreign.Issuer)
+		}
 		from, err := foreign.source(p.Resource, alone)
 		if err != nil {
 			return fmt.Errorf("trusted_issuer %s: %w", foreign.Issuer, err)
@@ -251,7 +257,25 @@ func (p *Policy) provisionSources(ctx caddy.Context) (err error) {
 	for _, url := range p.Issuers {
 		p.app.protect(url, p.Resource)
 	}
+	p.warnOfUnknownScopes(ctx)
 	return nil
+}
+
+// warnOfUnknownScopes tells of scopes that no token can have: what asks for one of
+// them is closed to everybody, which is rarely meant. What issuers elsewhere grant
+// nobody knows here.
+func (p *Policy) warnOfUnknownScopes(ctx caddy.Context) {
+	if len(p.TrustedIssuers) > 0 {
+		return
+	}
+	for n := range p.ScopeRules {
+		for _, scope := range slices.Concat(p.ScopeRules[n].Scopes, p.ScopeRules[n].AnyScopes) {
+			if !slices.ContainsFunc(p.Issuers, func(url string) bool { return p.app.configs[url].HasScope(scope) }) {
+				ctx.Slogger().Warn("the gate asks for a scope that its issuer does not declare, so no token has it",
+					"scope", scope, "line", p.lineOf(fmt.Sprintf("scope_rules/%d", n)), "issuers", p.Issuers)
+			}
+		}
+	}
 }
 
 // builtIn is an issuer of this server. It is asked in the process, and knows at

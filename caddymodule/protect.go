@@ -85,6 +85,7 @@ type Protect struct {
 	liveTaken      bool // to be given back
 	decisions      *decisions
 	metadataURL    string
+	metadata       *bool // as it stands in the Caddyfile
 }
 
 // CaddyModule returns the Caddy module information.
@@ -94,18 +95,28 @@ func (*Protect) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the issuers and tells them what is protected here.
 func (p *Protect) Provision(ctx caddy.Context) error {
-	if err := p.provision(ctx); err != nil {
+	err := p.provision(ctx)
+	switch line := p.Lines[wholeGate]; {
+	case err != nil && line != "":
+		return fmt.Errorf("oauth_protect at %s: %w", line, err)
+	case err != nil:
 		return fmt.Errorf("oauth_protect: %w", err)
 	}
 	return nil
 }
 
 func (p *Protect) provision(ctx caddy.Context) (err error) {
+	if err := refusePlaceholders(p); err != nil {
+		return err
+	}
 	if err := p.provisionPolicy(ctx); err != nil {
 		return err
 	}
 	if p.identity, err = newIdentity(p.IdentityHeaders, p.IdentityToken, !p.ReportOnly); err != nil {
 		return err
+	}
+	if err := validatePaths(p.Public); err != nil {
+		return fmt.Errorf("public: %w", err)
 	}
 	if err := p.Public.Provision(ctx); err != nil {
 		return fmt.Errorf("public: %w", err)

@@ -164,11 +164,10 @@ func (p *Protect) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "stream_grace":
 		return duration(d, &p.StreamGrace)
 	case "metadata":
-		var on *bool
-		if err := onOrOff(d, &on); err != nil {
+		if err := onOrOff(d, &p.metadata); err != nil {
 			return err
 		}
-		p.PublishMetadata = *on
+		p.PublishMetadata = *p.metadata
 		return nil
 	case "report_only":
 		p.ReportOnly = true
@@ -219,7 +218,8 @@ func (p *Policy) unmarshalPolicyOption(d *caddyfile.Dispenser) error {
 		p.noteLine(d, "bare_token")
 		return onOrOff(d, &p.BareToken)
 	default:
-		return d.Errf("unknown option of oauth_protect: %s", option)
+		return unknownOption(d, "oauth_protect", "actor allow_target any_scope bare_token claim client cors expression forward_token "+
+			"identity_header identity_token issuer metadata optional public report_only resource scope stream_grace subject subject_issuer trusted_issuer")
 	}
 }
 
@@ -297,7 +297,7 @@ func (c *ForeignIssuer) unmarshalOption(d *caddyfile.Dispenser) (err error) {
 	case "max_lifetime":
 		return duration(d, &c.MaxLifetime)
 	default:
-		return d.Errf("unknown option of trusted_issuer: %s", option)
+		return unknownOption(d, "trusted_issuer", "audience introspection jwks_uri leeway max_lifetime profile scope subject_prefix type")
 	}
 }
 

@@ -23,7 +23,7 @@ func TestProtectMistakes(t *testing.T) {
 	for _, test := range []struct{ option, says string }{
 		{"any_scope GET", "any_scope wants a method"},
 		{"any_scope GET /only/a/path", "any_scope wants a method"},
-		{"scope GET /a x\nscope * /a y\nscope * z\nscope GET /b x", "would never be used; write that one last"},
+		{"scope GET /a x\nscope * /a y\nscope * z\nscope GET /b x", "would never be used, since the first rule for a request decides"},
 		{"scope GET,* x", `method "*"`},
 		{"scope GET,,PUT x", "write methods in upper case"},
 		{`any_scope * "a\"b"`, "RFC 6749 section 3.3"},

@@ -331,6 +331,53 @@ func (r *reference) options() (found []string) {
 	return slices.Compact(found)
 }
 
+// TestUnknownOptionsAreAnsweredWithTheKnown: the message about an option that there is
+// not names every one that there is.
+func TestUnknownOptionsAreAnsweredWithTheKnown(t *testing.T) {
+	known := make(map[string][]string) // by function
+	said := make(map[string]string)
+	newReference(t).declarations(func(declaration ast.Decl) {
+		function, ok := declaration.(*ast.FuncDecl)
+		if !ok || function.Recv == nil || !strings.HasPrefix(function.Name.Name, "unmarshal") {
+			return
+		}
+		name := function.Recv.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name + "." + function.Name.Name
+		ast.Inspect(function, func(node ast.Node) bool {
+			switch node := node.(type) {
+			case *ast.CaseClause:
+				for _, word := range node.List {
+					known[name] = append(known[name], text(word))
+				}
+			case *ast.CallExpr:
+				if called, ok := node.Fun.(*ast.Ident); ok && called.Name == "unknownOption" {
+					said[name] = joined(node.Args[2])
+				}
+			}
+			return true
+		})
+	})
+	// The gate's options are read in two parts.
+	known["Policy.unmarshalPolicyOption"] = append(known["Policy.unmarshalPolicyOption"], known["Protect.unmarshalOption"]...)
+	if len(said) < 11 {
+		t.Errorf("%d parsers found, which cannot be all: %v", len(said), said)
+	}
+	for name, words := range said {
+		want := slices.Clone(known[name])
+		slices.Sort(want)
+		if words != strings.Join(want, " ") {
+			t.Errorf("%s says that there is %q; it knows %q", name, words, want)
+		}
+	}
+}
+
+// joined is a literal, or a sum of some.
+func joined(e ast.Expr) string {
+	if sum, ok := e.(*ast.BinaryExpr); ok {
+		return joined(sum.X) + joined(sum.Y)
+	}
+	return text(e)
+}
+
 // TestOperationsNamesTests: each test that docs/operations.md appeals to is there.
 func TestOperationsNamesTests(t *testing.T) {
 	there := make(map[string]bool)

@@ -77,6 +77,6 @@ func (c *RegistrationConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "unused":
 		return positiveNumber(d, &c.Unused)
 	default:
-		return d.Errf("unknown option of registration: %s", option)
+		return unknownOption(d, "registration", "rate refresh_token resource scope unused")
 	}
 }

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,8 +25,11 @@ func newRequirement(p *Policy) (requirement, error) {
 		if err := p.ScopeRules[n].validate(); err != nil {
 			return requirement{}, err
 		}
-		if n > 0 && p.ScopeRules[n-1].isForAll() {
-			return requirement{}, errors.New("a scope rule follows one for all methods (*) and paths and would never be used; write that one last")
+		for before := range n {
+			if p.ScopeRules[before].covers(&p.ScopeRules[n]) {
+				return requirement{}, fmt.Errorf("the scope rule at %s would never be used, since the first rule for a request decides, and the one at %s is for all that this one is for; write that one last",
+					p.lineOf(fmt.Sprintf("scope_rules/%d", n)), p.lineOf(fmt.Sprintf("scope_rules/%d", before)))
+			}
 		}
 	}
 	return requirement{p, offeredScopes(p.ScopeRules)}, nil

@@ -41,12 +41,16 @@ func (r *ScopeRule) validate() error {
 		}
 	}
 	for _, method := range r.Methods {
-		if method == "" || method == "*" || method != strings.ToUpper(method) {
+		if method != strings.ToUpper(method) || strings.Trim(method, methodCharacters) != "" || method == "" {
 			return fmt.Errorf("method %q: write methods in upper case, with commas and no spaces between, or * for all", method)
 		}
 	}
-	return nil
+	return validatePaths(r.Paths)
 }
+
+// methodCharacters are those of which methods are made that anybody uses (RFC 9110
+// §9.1 allows more).
+const methodCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 // provision prepares the paths. What asks for a scope at a place asks for it however
 // the place is spelled: most servers take /orders and /orders/ for the same.
@@ -74,8 +78,29 @@ func otherSpelling(pattern string) string {
 	return pattern + "/"
 }
 
-// isForAll tells whether no request gets past the rule.
-func (r *ScopeRule) isForAll() bool { return len(r.Methods) == 0 && len(r.Paths) == 0 }
+// covers tells whether no request that another rule is for gets past this one.
+func (r *ScopeRule) covers(other *ScopeRule) bool {
+	paths := other.Paths
+	if len(paths) == 0 {
+		paths = caddyhttp.MatchPath{"/*"}
+	}
+	same := func(one, other string) bool { return one == other }
+	return allCovered(other.Methods, r.Methods, same) && allCovered(paths, r.Paths, patternCovers)
+}
+
+// allCovered tells whether each of some is covered by one of others; where there is
+// none of these they are all there could be.
+func allCovered(some, others []string, covers func(other, one string) bool) bool {
+	if len(others) == 0 {
+		return true
+	}
+	for _, one := range some {
+		if !slices.ContainsFunc(others, func(other string) bool { return covers(other, one) }) {
+			return false
+		}
+	}
+	return len(some) > 0
+}
 
 // isFor tells whether the rule is for a request.
 func (r *ScopeRule) isFor(request *http.Request) (bool, error) {

@@ -70,7 +70,7 @@ func TestScopeRules(t *testing.T) {
 			{"the rule for the rest", "POST", "/api/x", "d", ""},
 			{"none of the rule for the rest", "POST", "/api/x", "a b", "c"},
 		}},
-		{"order", []string{"scope GET /api/* low", "scope GET /api/admin/* high"}, []request{
+		{"order", []string{"scope GET /api/* low", "scope * /api/admin/* high"}, []request{
 			{"a rule that stands too late has no say: the order is the operator's", "GET", "/api/admin/x", "low", ""},
 		}},
 	} {
@@ -122,5 +122,22 @@ func TestScopeRuleTargets(t *testing.T) {
 	} {
 		s.raw(t, s.rawRequest("GET", path, bearer(low)), 1)[0].want(t, 400)
 		b.none(t)
+	}
+}
+
+// TestGateWithUnknownScope: what asks for a scope that no issuer declares is closed to
+// everybody, and the log says so.
+func TestGateWithUnknownScope(t *testing.T) {
+	s := start(t, usualCaddyfile, "")
+	const says = "the gate asks for a scope that its issuer does not declare"
+	if strings.Contains(s.log(), says) {
+		t.Error("it is said of scopes that are declared")
+	}
+	if err := s.load(gateWith("scope GET api:read profile", "scope * api:wriet")); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, s.log(), says, `"scope":"api:wriet"`)
+	if strings.Contains(s.log(), `"scope":"profile"`) {
+		t.Error("it is said of a scope that every issuer has")
 	}
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
@@ -42,7 +43,7 @@ func (*BoltStorage) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision resolves the path.
-func (b *BoltStorage) Provision(caddy.Context) error {
+func (b *BoltStorage) Provision(ctx caddy.Context) error {
 	if b.Path == "" {
 		b.Path = filepath.Join(caddy.AppDataDir(), "oauth.db")
 	}
@@ -52,6 +53,10 @@ func (b *BoltStorage) Provision(caddy.Context) error {
 	}
 	if b.Path, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("path of the OAuth storage: %w", err)
+	}
+	if info, err := os.Stat(b.Path); err == nil && openToOthers(info) {
+		ctx.Slogger().Warn("other users of this machine may open the OAuth storage, in which the signing keys are; its mode should be 0600",
+			"path", b.Path, "mode", info.Mode().Perm().String())
 	}
 	return nil
 }
@@ -87,7 +92,7 @@ func (b *BoltStorage) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "path":
 		return oneArgument(d, &b.Path)
 	default:
-		return d.Errf("unknown option of storage bolt: %s", option)
+		return unknownOption(d, "storage bolt", "path")
 	}
 }
 

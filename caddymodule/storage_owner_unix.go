@@ -24,3 +24,6 @@ func belongsToCaller(path string, info fs.FileInfo) error {
 	}
 	return fmt.Errorf("%s belongs to %s: run this as that user, so that the server can use its files afterwards", path, owner)
 }
+
+// openToOthers tells whether the mode of a file lets other users open it.
+func openToOthers(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }

@@ -36,11 +36,11 @@ type PostgresStorage struct {
 	// comes from the environment (PGHOST, PGPASSWORD and so on). Placeholders of
 	// the environment and of files are allowed. A connection that could leave
 	// the machine unencrypted is refused, unless sslmode is named.
-	Connection string `json:"connection"`
+	Connection string `json:"connection" placeholders:"Provision"`
 
 	// Password, instead of one in the connection string. Placeholders are allowed
 	// and the best place for it: {file./run/secrets/db}.
-	Password string `json:"password,omitempty"`
+	Password string `json:"password,omitempty" placeholders:"Provision"`
 
 	// Schema of the database. Default: oauth_gate.
 	Schema string `json:"schema,omitempty"`
@@ -61,6 +61,9 @@ func (*PostgresStorage) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the configuration without connecting.
 func (p *PostgresStorage) Provision(ctx caddy.Context) error {
+	if err := refusePlaceholders(p); err != nil {
+		return fmt.Errorf("storage postgres: %w", err)
+	}
 	repl := caddy.NewReplacer()
 	connection, err := repl.ReplaceOrErr(p.Connection, true, true)
 	if err != nil {
@@ -143,7 +146,7 @@ func (p *PostgresStorage) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "timeout":
 		return duration(d, &p.Timeout)
 	default:
-		return d.Errf("unknown option of storage postgres: %s", d.Val())
+		return unknownOption(d, "storage postgres", "connection connections password schema timeout")
 	}
 }
 

@@ -44,7 +44,7 @@ func (s stoppedStorage) Open() (storage.Storage, error) {
 func (b *BoltStorage) usable() error {
 	switch info, err := os.Stat(b.Path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no storage at %s: run this as the user that runs the server, with the same HOME, or name the file with the path of storage bolt", b.Path)
+		return fmt.Errorf("there is no storage at %s: run this as the user that runs the server, with the same HOME and XDG_DATA_HOME, or name the file with the path of storage bolt", b.Path)
 	case err != nil:
 		return err
 	default:

@@ -60,8 +60,8 @@ type IntrospectionConfig struct {
 	// Endpoint of introspection. Default: as in the issuer's metadata.
 	Endpoint string `json:"endpoint,omitempty"`
 
-	ClientID     string `json:"client_id"`
-	ClientSecret string `json:"client_secret"`
+	ClientID     string `json:"client_id" placeholders:"resolved"`
+	ClientSecret string `json:"client_secret" placeholders:"resolved"`
 }
 
 // trustedIssuer makes the issuer's own configuration of it.
@@ -151,7 +151,7 @@ func (c *TrustedIssuerConfig) unmarshalOption(d *caddyfile.Dispenser) (err error
 	case "scope":
 		return someArguments(d, &c.Scopes)
 	default:
-		return d.Errf("unknown option of trusted_issuer: %s", option)
+		return unknownOption(d, "trusted_issuer", "audience authorized_party client introspection jwks_uri scope subject_claim subject_prefix type userinfo")
 	}
 }
 

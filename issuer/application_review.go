@@ -219,7 +219,7 @@ func (i *Issuer) adjusted(typed pages.ApplicationFields) (clients.Metadata, map[
 		}
 	}
 	for _, scope := range m.Scope {
-		if !i.config.hasScope(scope) {
+		if !i.config.HasScope(scope) {
 			problems[pages.FieldScopes] = pages.FieldUnknownValue
 		}
 	}

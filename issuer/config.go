@@ -188,8 +188,8 @@ func peerAddress(r *http.Request) string {
 	return host
 }
 
-// Validate reports the first mistake in the configuration, without touching
-// anything. New calls it too.
+// Validate reports the first mistake in the configuration, those in the files that
+// it names too, without changing anything. New calls it too.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	if err := validateIssuerURL(c.URL, c.InsecureHTTP); err != nil {
@@ -227,7 +227,40 @@ func (c Config) Validate() error {
 	if err := c.validateClients(); err != nil {
 		return err
 	}
-	return c.validateEndpoints()
+	if err := c.validateEndpoints(); err != nil {
+		return err
+	}
+	if err := c.look().Validate(); err != nil {
+		return fmt.Errorf("issuer %s: %w", c.URL, err)
+	}
+	_, err := c.providers()
+	return err
+}
+
+// look is how the pages look, with what follows from the rest of the configuration.
+func (c *Config) look() pages.Options {
+	look := c.Pages
+	look.BasePath, look.HTTPS = pathOf(c.URL), strings.HasPrefix(c.URL, "https:")
+	look.RenderFailed = func(r *http.Request, page string, err error) {
+		c.Logger.ErrorContext(r.Context(), "a page could not be rendered", "page", page, "error", err)
+	}
+	return look
+}
+
+// providers makes those where people may sign in. It asks nobody.
+func (c *Config) providers() ([]*upstream.Provider, error) {
+	var providers []*upstream.Provider
+	for _, config := range c.Upstreams {
+		provider, err := upstream.New(config)
+		if err != nil {
+			return nil, fmt.Errorf("issuer %s: login: %w", c.URL, err)
+		}
+		if slices.ContainsFunc(providers, func(other *upstream.Provider) bool { return other.ID() == provider.ID() }) {
+			return nil, fmt.Errorf("issuer %s: login: upstream %q is configured twice; give one of them another id", c.URL, provider.ID())
+		}
+		providers = append(providers, provider)
+	}
+	return providers, nil
 }
 
 func (c *Config) validateScopes() error {
@@ -297,7 +330,8 @@ func validateIssuerURL(issuer string, insecureHTTP bool) error {
 	return nil
 }
 
-func (c *Config) hasScope(name string) bool {
+// HasScope tells whether the issuer can grant a scope.
+func (c Config) HasScope(name string) bool {
 	return oauth.PersonalScopes.Has(name) || slices.ContainsFunc(c.Scopes, func(s ScopeConfig) bool { return s.Name == name })
 }
 

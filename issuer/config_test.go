@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
 )
 
 // TestValidateIssuerURL: RFC 8414 §2, and one spelling only, since everybody
@@ -91,6 +92,13 @@ func TestConfigValidate(t *testing.T) {
 		{"a grant that is not known", func(c *Config) { c.Clients[0].GrantTypes = []string{"password"} }, "password"},
 		{"a client's scope that is not declared", func(c *Config) { c.Clients[0].Scope = oauth.Scope{"write"} }, "write"},
 		{"a client's resource that is relative", func(c *Config) { c.Clients[0].Resources = []string{"api"} }, "api"},
+		{"pages with a logo that is not there", func(c *Config) { c.Pages.LogoFile = "none.svg" }, "none.svg"},
+		{"pages with templates that are not there", func(c *Config) { c.Pages.TemplateDir = "none" }, "none"},
+		{"a provider without client id", func(c *Config) { c.Upstreams = []upstream.Config{{ID: "a", Issuer: "https://idp.test"}} }, "client id"},
+		{"a provider twice", func(c *Config) {
+			provider := upstream.Config{ID: "a", Issuer: "https://idp.test", ClientID: "x"}
+			c.Upstreams = []upstream.Config{provider, provider}
+		}, "twice"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
@@ -57,10 +56,13 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	i.refusals = oauth.Refusals{Logger: i.config.Logger, Realm: config.URL}
 	i.assets = i.base + "/assets/"
 	i.clients = clients.NewRegistry(state.Storage, config.URL, i.config.scopeNames(), i.config.Clients)
-	if err := i.prepareSignIn(); err != nil {
+	var err error
+	if i.pages, err = pages.New(i.config.look()); err != nil {
+		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
+	}
+	if i.upstreams, err = i.config.providers(); err != nil {
 		return nil, err
 	}
-	var err error
 	if i.realm, err = state.realm(ctx, config.URL, i.config.keyPolicy()); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", config.URL, err)
 	}
@@ -82,29 +84,6 @@ func New(ctx context.Context, config Config, state *State) (*Issuer, error) {
 	}
 	i.metadata = i.marshalMetadata(i.config.SigningAlgorithm)
 	return i, nil
-}
-
-// prepareSignIn makes what people see, and the providers where they may sign in.
-func (i *Issuer) prepareSignIn() (err error) {
-	look := i.config.Pages
-	look.BasePath, look.HTTPS = i.basePath(), strings.HasPrefix(i.config.URL, "https:")
-	look.RenderFailed = func(r *http.Request, page string, err error) {
-		i.config.Logger.ErrorContext(r.Context(), "a page could not be rendered", "page", page, "error", err)
-	}
-	if i.pages, err = pages.New(look); err != nil {
-		return fmt.Errorf("issuer %s: pages: %w", i.config.URL, err)
-	}
-	for _, config := range i.config.Upstreams {
-		provider, err := upstream.New(config)
-		if err != nil {
-			return fmt.Errorf("issuer %s: upstream: %w", i.config.URL, err)
-		}
-		if slices.ContainsFunc(i.upstreams, func(other *upstream.Provider) bool { return other.ID() == provider.ID() }) {
-			return fmt.Errorf("issuer %s: upstream %s is configured twice", i.config.URL, provider.ID())
-		}
-		i.upstreams = append(i.upstreams, provider)
-	}
-	return nil
 }
 
 // signInConfig is what the pages of the sign-in need.

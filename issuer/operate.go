@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -73,8 +74,13 @@ func (i *Issuer) removeClient(ctx context.Context, id string) error {
 	})
 }
 
+// ErrUnknownToken: what is to be revoked is no access token with the signature of this
+// issuer. It may be good elsewhere, or be another kind of token.
+var ErrUnknownToken = errors.New("no access token of this issuer")
+
 // RevokeToken ends an access token of this issuer. It returns an error that is
-// introspect.ErrInactive if it is not one that is in force.
+// introspect.ErrInactive if it is not one that is in force, and ErrUnknownToken as
+// well if it never was one.
 func (i *Issuer) RevokeToken(ctx context.Context, token string) (*introspect.Token, error) {
 	facts, err := i.revokeToken(ctx, token)
 	if err == nil {
@@ -85,6 +91,11 @@ func (i *Issuer) RevokeToken(ctx context.Context, token string) (*introspect.Tok
 
 func (i *Issuer) revokeToken(ctx context.Context, token string) (*introspect.Token, error) {
 	facts, err := i.Introspect(ctx, token)
+	if errors.Is(err, introspect.ErrInactive) {
+		if _, unknown := introspect.VerifyJWS(ctx, token, "at+jwt", ringKeys{i.realm.keys}); unknown != nil {
+			err = fmt.Errorf("%w: %w", ErrUnknownToken, err)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (c *Config) validateRegistration() error {
 		return fmt.Errorf("registration %q: want %q, %q or %q", c.Registration.Mode, RegistrationOpen, RegistrationByToken, RegistrationByApproval)
 	}
 	for _, name := range c.Registration.Scopes {
-		if !c.hasScope(name) {
+		if !c.HasScope(name) {
 			return fmt.Errorf("registration: scope %q is not declared by the issuer, which has: %s", name, c.scopeNames())
 		}
 	}

@@ -174,7 +174,7 @@ func (c *Config) validateTrustedIssuers() error {
 		}
 		seen[t.Issuer] = true
 		for _, name := range t.Scope {
-			if !c.hasScope(name) {
+			if !c.HasScope(name) {
 				return fmt.Errorf("trusted issuer %s: scope %q is not declared by the issuer, which has: %s", t.Issuer, name, c.scopeNames())
 			}
 		}

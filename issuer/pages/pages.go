@@ -64,6 +64,26 @@ type Pages struct {
 // New checks the options, reads the logo and the operator's templates, and tries every template on empty and on full data,
 // so that what would fail at a person's sign-in fails here instead. Errors in templates name the file and the line.
 func New(options Options) (*Pages, error) {
+	p, err := newWithoutTemplates(options)
+	if err != nil {
+		return nil, err
+	}
+	if p.templates, err = p.parseTemplates(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Validate reports what New would refuse. It is quick where the templates are the built-in ones.
+func (o Options) Validate() error {
+	p, err := newWithoutTemplates(o)
+	if err == nil && o.TemplateDir != "" {
+		_, err = p.parseTemplates()
+	}
+	return err
+}
+
+func newWithoutTemplates(options Options) (*Pages, error) {
 	if options.Name == "" {
 		options.Name = "OAuth"
 	}
@@ -84,9 +104,6 @@ func New(options Options) (*Pages, error) {
 	}
 	var err error
 	if p.assets, err = p.loadAssets(); err != nil {
-		return nil, err
-	}
-	if p.templates, err = p.parseTemplates(); err != nil {
 		return nil, err
 	}
 	return p, nil

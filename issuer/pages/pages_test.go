@@ -133,9 +133,13 @@ func TestNewRefuses(t *testing.T) {
 		{"a logo that is not what its name says", Options{LogoFile: write("logo.png", "<html>")}, "not image/png"},
 		{"a logo that is too large", Options{LogoFile: write("large.svg", strings.Repeat(" ", maxLogo+1))}, "at most"},
 		{"a logo that is not there", Options{LogoFile: filepath.Join(dir, "none.svg")}, "no such file"},
+		{"templates that are not there", Options{TemplateDir: filepath.Join(dir, "none")}, "no such file"},
 	} {
 		if _, err := New(tt.options); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+		if err := tt.options.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: Validate says %v, want an error with %q", tt.name, err, tt.want)
 		}
 	}
 }
