@@ -140,10 +140,18 @@ func (a *App) loadStorage(ctx caddy.Context) error {
 }
 
 // Start opens the storage and makes the issuers ready. Requests may come before
-// it: whoever needs an issuer first opens it.
+// it: whoever needs an issuer first opens it. The first configuration of a process
+// waits for a storage that is starting; on a reload the one in force goes on
+// instead, and Caddy is held up for nobody.
 func (a *App) Start() error {
-	_, err := a.open(context.Background())
-	return err
+	open := func() error {
+		_, err := a.open(context.Background())
+		return err
+	}
+	if caddy.ActiveContext().Context != nil {
+		return open()
+	}
+	return awaitStorage(a.logger, open)
 }
 
 // Stop does nothing: requests in flight outlive it. Cleanup gives back.

@@ -76,8 +76,11 @@ func TestStorageCheck(t *testing.T) {
 }
 
 // postgresCaddyfile is the usual one on a database.
-func postgresCaddyfile(connection string) string {
-	return strings.Replace(usualCaddyfile, "oauth {", "oauth {\n\t\tstorage postgres {\n\t\t\tconnection "+connection+"\n\t\t}", 1)
+func postgresCaddyfile(connection string) string { return onPostgres(usualCaddyfile, connection) }
+
+// onPostgres is a Caddyfile with its storage there.
+func onPostgres(caddyfile, connection string) string {
+	return strings.Replace(caddyfile, "oauth {", "oauth {\n\t\tstorage postgres {\n\t\t\tconnection "+connection+"\n\t\t}", 1)
 }
 
 // TestStorageCopy: from a file into PostgreSQL and back, with a server on each.

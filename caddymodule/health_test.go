@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/postgres/postgrestest"
 )
 
 // eventfulCaddyfile records the events of this module.
@@ -83,6 +85,33 @@ func activeStorageFile(t testing.TB) string {
 		t.Fatal("the storage is no file")
 	}
 	return filepath.Clean(file.Path)
+}
+
+// TestHealthOfDatabase: a server is as well as its database. It says so when that is
+// stopped, and when it is there again.
+func TestHealthOfDatabase(t *testing.T) {
+	recorded.events = nil
+	database := postgrestest.Start(t)
+	s := start(t, onPostgres(eventfulCaddyfile, database.URL()), "127.0.0.1:9")
+	health := func(status int) string {
+		t.Helper()
+		a := s.adminCall("GET", "/oauth/health", nil)
+		a.want(t, status)
+		return a.body
+	}
+	health(200)
+	if err := database.Stop(false); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, health(503), `"status":"not ready"`, "the storage: ", "PostgreSQL database postgres at "+database.Address())
+	eventually(t, "the event", func() bool { return slices.Equal(eventNames(), []string{storageUnhealthy}) })
+	if err := database.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the event of its return", func() bool {
+		return slices.Equal(eventNames(), []string{storageUnhealthy, storageHealthy})
+	})
+	health(200)
 }
 
 // TestHealthWithoutIssuers: gates that only trust issuers elsewhere need nothing

@@ -118,8 +118,8 @@ func (i *Issuer) verifyCredentials(ctx context.Context, given credentials) (*cli
 	client, err := i.Client(ctx, given.clientID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		// As much work as for a client that exists, so that the time tells
-		// nothing either.
+		// About as much work as for a client in the storage. One that the
+		// configuration declares is found sooner, and may be: ids are no secret.
 		decoy, err := clients.Decode(decoyClient)
 		if err != nil {
 			return nil, err

@@ -1,15 +1,18 @@
 package issuer
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
@@ -73,6 +76,59 @@ func TestLoginTellsNothing(t *testing.T) {
 			t.Errorf("%s: the page differs from that of an unknown name:\n%s\n%s", name, text, answers["nobody"])
 		}
 	}
+}
+
+// What a refused sign-in reads does not depend on whether somebody has the name
+// either, whether or not the attempt was looked at: a database that is a millisecond
+// away would tell.
+func TestLoginReadsAlike(t *testing.T) {
+	f := newFixture(t, withPeople)
+	f.personWithPassword(fixtureProfile, alicePassword)
+	f.person(users.User{Username: "nopassword"})
+	disabled := f.personWithPassword(users.User{Username: "disabled"}, bobPassword)
+	f.change(disabled, func(u *users.User) { u.Disabled = true })
+	reads := &readStorage{Storage: f.store.Storage}
+	f.store.Storage = reads
+	f.restart()
+	for _, status := range []int{http.StatusUnauthorized, http.StatusTooManyRequests} {
+		read := make(map[string][]string)
+		for name, password := range map[string]string{
+			"alice": "canary wrong", "nobody": "canary wrong", "nopassword": "canary wrong", "disabled": bobPassword,
+		} {
+			login := f.visitor().authorize(authorization())
+			for answer := 0; answer != status; {
+				reads.kinds = nil
+				answer = login.press(pages.ActionLogin, "username", name, "password", password).Code
+			}
+			read[name] = reads.kinds
+		}
+		for name, kinds := range read {
+			if !slices.Equal(kinds, read["nobody"]) || !slices.Contains(kinds, "username") {
+				t.Errorf("status %d: %s costs the reads %v, a name that nobody has %v", status, name, kinds, read["nobody"])
+			}
+		}
+	}
+}
+
+// readStorage keeps the kinds of the records that are asked for one by one, whether
+// or not they are found.
+type readStorage struct {
+	storage.Storage
+	kinds []string
+}
+
+func (s *readStorage) View(ctx context.Context, fn func(storage.Tx) error) error {
+	return s.Storage.View(ctx, func(tx storage.Tx) error { return fn(readTx{tx, s}) })
+}
+
+type readTx struct {
+	storage.Tx
+	of *readStorage
+}
+
+func (tx readTx) Get(kind, key string) ([]byte, error) {
+	tx.of.kinds = append(tx.of.kinds, kind)
+	return tx.Tx.Get(kind, key)
 }
 
 func TestLoginRefusals(t *testing.T) {

@@ -36,6 +36,11 @@ var (
 	// timeout) or the storage was closed. Nothing is known to be written.
 	ErrUnavailable = errors.New("storage: not available")
 
+	// ErrStarting: nobody answers yet where the medium is, or says that it is
+	// starting. It always comes with ErrUnavailable. Who has time may try again
+	// soon; a wrong password and the like are not among it.
+	ErrStarting = errors.New("storage: perhaps starting")
+
 	// ErrOutcomeUnknown: the connection was lost while the transaction was being
 	// committed, and whether it was kept is not known. It always comes with
 	// ErrUnavailable, and the storage has not run the function again: only the

@@ -10,7 +10,7 @@ import (
 
 // ErrWrongPassword: no one was authenticated. It is the same for a name that
 // nobody has, a wrong password, a person who has none and one who is disabled,
-// and takes the same time.
+// and takes the same time but for some microseconds (see decoy.go).
 var ErrWrongPassword = errors.New("users: wrong username or password")
 
 // Authenticate returns the local user who has that name and that password. The
@@ -54,12 +54,13 @@ func (u *Users) verify(ctx context.Context, name, password string) (*User, error
 	if err != nil {
 		return nil, err
 	}
-	hash, real := u.hasher.decoy, false
+	text, real := u.hasher.decoy, false
 	if user != nil && user.Password != "" {
-		if hash, err = parsePasswordHash(user.Password); err != nil {
-			return nil, fmt.Errorf("user %q: %w", user.ID, err)
-		}
-		real = true
+		text, real = user.Password, true
+	}
+	hash, err := parsePasswordHash(text)
+	if err != nil {
+		return nil, fmt.Errorf("user %q: %w", user.ID, err)
 	}
 	matches, err := u.hasher.matches(ctx, password, hash)
 	if err != nil {
@@ -68,7 +69,7 @@ func (u *Users) verify(ctx context.Context, name, password string) (*User, error
 	if !matches || !real || user.Disabled {
 		return nil, ErrWrongPassword
 	}
-	if hash.outdated() {
+	if u.hasher.outdated(hash) {
 		return u.rehash(ctx, user, password)
 	}
 	return user, nil

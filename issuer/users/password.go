@@ -98,32 +98,22 @@ func (h passwordHash) withinBounds() bool {
 		len(h.sum) >= 16 && len(h.sum) <= 64
 }
 
-// outdated tells whether a hash made today would be made differently.
-func (h passwordHash) outdated() bool {
-	return h.argon2Parameters != current || len(h.salt) != saltSize || len(h.sum) != sumSize
-}
-
 // hasher computes hashes, as many at once as there are processors: more would
 // only be slower, and each takes its memory. What it is given has been through
 // normalize.
 type hasher struct {
-	slots chan struct{}
-	count atomic.Uint64 // hashes computed
-
-	// decoy has the cost of a real hash and fits no password.
-	decoy passwordHash
+	parameters argon2Parameters // of new hashes
+	slots      chan struct{}
+	count      atomic.Uint64 // hashes computed
+	decoy      string        // see decoyHash
 }
 
 // maxHashWait is how long a password waits for its turn. Whoever waits longer
 // has given up, or is one of too many.
 const maxHashWait = 2 * time.Second
 
-func newHasher() *hasher {
-	h := &hasher{slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	h.decoy = passwordHash{argon2Parameters: current, salt: make([]byte, saltSize), sum: make([]byte, sumSize)}
-	_, _ = rand.Read(h.decoy.salt)
-	_, _ = rand.Read(h.decoy.sum)
-	return h
+func newHasher(parameters argon2Parameters) *hasher {
+	return &hasher{parameters: parameters, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), decoy: decoyHash(parameters)}
 }
 
 // acquire waits for a slot. The error is ErrTooBusy, or that of ctx.
@@ -156,7 +146,12 @@ func (h *hasher) hash(ctx context.Context, password string) (passwordHash, error
 	defer h.release()
 	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt)
-	return passwordHash{current, salt, h.sum(password, salt, current, sumSize)}, nil
+	return passwordHash{h.parameters, salt, h.sum(password, salt, h.parameters, sumSize)}, nil
+}
+
+// outdated tells whether a hash made today would be made differently.
+func (h *hasher) outdated(hash passwordHash) bool {
+	return hash.argon2Parameters != h.parameters || len(hash.salt) != saltSize || len(hash.sum) != sumSize
 }
 
 // matches tells whether the password has that hash. The error is that of

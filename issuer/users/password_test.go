@@ -19,7 +19,7 @@ func TestReferenceHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHasher()
+	h := newHasher(current)
 	if ok, err := h.matches(t.Context(), "password", hash); err != nil || !ok {
 		t.Errorf("right password: %v, %v", ok, err)
 	}
@@ -95,7 +95,7 @@ func FuzzPasswordHash(f *testing.F) {
 }
 
 func BenchmarkHash(b *testing.B) {
-	h := newHasher()
+	h := newHasher(current)
 	for b.Loop() {
 		if _, err := h.hash(b.Context(), good); err != nil {
 			b.Fatal(err)

@@ -38,7 +38,7 @@ type Users struct {
 // process therefore has one for each issuer and keeps it when its configuration
 // is loaded anew.
 func New(store storage.Storage, issuer string) *Users {
-	return &Users{storage: store, issuer: issuer, hasher: newHasher(), throttle: newThrottle()}
+	return &Users{storage: store, issuer: issuer, hasher: newHasher(current), throttle: newThrottle()}
 }
 
 // Add adds a local user and returns it as stored. ID, Password, Provider and the
@@ -111,6 +111,9 @@ func (u *Users) Find(ctx context.Context, username string) (user *User, err erro
 // find takes the name as compared.
 func find(tx storage.Tx, issuer, name string) (*User, error) {
 	id, err := tx.Get(kindUsername, key(issuer, name))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, findNobody(tx, issuer)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ const (
 	indexCorrupted        = "XX002"
 	insufficientPrivilege = "42501"
 	operatorIntervention  = "57P"   // shutdown, crash, pg_terminate_backend
+	cannotConnectNow      = "57P03" // starting, recovering, stopping
 	readOnlyTransaction   = "25006" // the primary has become a standby
 )
 
@@ -33,10 +34,13 @@ type failure struct {
 	code     string // the SQLSTATE, unless the server did not answer
 	answered bool   // the server refused the statement, and the session goes on
 	lost     bool   // the connection broke, for no reason that lies in the statement
+	starting bool   // the server may be starting
 }
 
 func (f *failure) Error() string { return f.kind.Error() + ": " + f.text }
 func (f *failure) Unwrap() error { return f.kind }
+
+func (f *failure) Is(target error) bool { return target == storage.ErrStarting && f.starting }
 
 // conflict tells whether the transaction was rolled back only because of others
 // beside it.
@@ -64,7 +68,7 @@ func (p place) failure(err error) *failure {
 	if errors.As(err, &already) {
 		return already
 	}
-	f := &failure{kind: storage.ErrUnavailable, text: p.name + ": " + p.clean(err.Error())}
+	f := &failure{kind: storage.ErrUnavailable, text: p.name + ": " + p.clean(err.Error()), starting: starting(err)}
 	var answer *pgconn.PgError
 	if !errors.As(err, &answer) {
 		f.lost = !pgconn.Timeout(err) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)

@@ -71,8 +71,9 @@ var (
 //
 // It fails with [storage.ErrDamaged] when the schema belongs to another program
 // or to a newer version of this one, and with [storage.ErrUnavailable] when the
-// database cannot be had: wrong address, refused password, missing right. Other
-// errors are those of [Config.Validate]. No message has the password in it.
+// database cannot be had: wrong address, refused password, missing right; with
+// [storage.ErrStarting] beside it where trying again may help. It does not wait for
+// a server. Other errors are those of [Config.Validate]. No message has the password in it.
 // ctx bounds the opening only.
 func Open(ctx context.Context, config Config) (*Storage, error) {
 	config = config.withDefaults()

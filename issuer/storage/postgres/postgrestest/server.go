@@ -26,6 +26,9 @@ import (
 // superuser is the role that owns everything on the server.
 const superuser = "gate"
 
+// ready is what a server says when it accepts connections.
+const ready = "database system is ready to accept connections"
+
 // startTimeout is how long a server may take to start or to stop.
 const startTimeout = 60 * time.Second
 
@@ -43,8 +46,10 @@ type process struct {
 	command *exec.Cmd
 	ended   chan struct{}
 
-	mu  sync.Mutex
-	log bytes.Buffer
+	mu      sync.Mutex
+	log     bytes.Buffer
+	awaited string        // in a line to come
+	said    chan struct{} // closed when it has come; nil while nobody waits
 }
 
 // Start starts a server that lasts as long as the test. It trades durability
@@ -121,7 +126,41 @@ func (s *Server) data() string { return filepath.Join(s.directory, "data") }
 
 // Start starts the server again after a Stop, at the same address, and returns
 // when it accepts connections.
-func (s *Server) Start() error {
+func (s *Server) Start() error { return s.startUntil(ready) }
+
+// StartRecovery starts the server again after a Stop, so that it refuses every
+// connection because it recovers (SQLSTATE 57P03), and returns the function that
+// lets it accept them.
+func (s *Server) StartRecovery() (end func() error, err error) {
+	signal := filepath.Join(s.data(), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		return nil, err
+	}
+	if err := giveAway(signal); err != nil {
+		return nil, err
+	}
+	if err := s.startUntil("consistent recovery state reached", "-c", "hot_standby=off"); err != nil {
+		return nil, err
+	}
+	return s.promote, nil
+}
+
+// promote ends a recovery and returns when connections are accepted.
+func (s *Server) promote() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	command, err := program(ctx, "pg_ctl", "promote", "--wait", "--pgdata="+s.data())
+	if err != nil {
+		return err
+	}
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("pg_ctl promote: %w\n%s", err, output)
+	}
+	return s.running.await(ready)
+}
+
+// startUntil runs the server, with more options, until it says what is awaited.
+func (s *Server) startUntil(awaited string, options ...string) error {
 	if s.running != nil {
 		return errors.New("the server runs already")
 	}
@@ -134,7 +173,7 @@ func (s *Server) Start() error {
 				return err
 			}
 		}
-		if err = s.run(); err == nil || fixed {
+		if err = s.run(awaited, options...); err == nil || fixed {
 			return err
 		}
 		s.port = 0
@@ -151,14 +190,14 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-func (s *Server) run() error {
+func (s *Server) run(awaited string, options ...string) error {
 	arguments := []string{"-D", s.data(), "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + s.directory,
 		"-c", "shared_buffers=32MB", "-c", "lc_messages=C", "-c", "restart_after_crash=on"}
 	if !s.durable {
 		arguments = append(arguments, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
-	command, err := program(context.Background(), "postgres", arguments...)
+	command, err := program(context.Background(), "postgres", append(arguments, options...)...)
 	if err != nil {
 		return err
 	}
@@ -170,37 +209,54 @@ func (s *Server) run() error {
 		return err
 	}
 	p := &process{command: command, ended: make(chan struct{})}
-	ready := make(chan struct{})
-	go p.read(output, ready)
+	go p.read(output)
+	if err := p.await(awaited); err != nil {
+		_ = command.Process.Kill()
+		<-p.ended
+		return err
+	}
+	s.running = p
+	return nil
+}
+
+// await returns when the server has said something.
+func (p *process) await(what string) error {
+	said := make(chan struct{})
+	p.mu.Lock()
+	if strings.Contains(p.log.String(), what) {
+		close(said)
+	} else {
+		p.awaited, p.said = what, said
+	}
+	p.mu.Unlock()
 	select {
-	case <-ready:
-		s.running = p
+	case <-said:
 		return nil
 	case <-p.ended:
 	case <-time.After(startTimeout):
-		_ = command.Process.Kill()
-		<-p.ended
 	}
-	return fmt.Errorf("PostgreSQL did not start:\n%s", p.text())
+	return fmt.Errorf("PostgreSQL did not say %q:\n%s", what, p.text())
 }
 
-// read keeps what the server says until it ends, and closes ready when it says
-// that it is.
-func (p *process) read(output io.Reader, ready chan struct{}) {
+// read keeps what the server says until it ends.
+func (p *process) read(output io.Reader) {
 	lines := bufio.NewScanner(output)
-	said := false
 	for lines.Scan() {
-		p.mu.Lock()
-		p.log.WriteString(lines.Text() + "\n")
-		p.mu.Unlock()
-		if !said && strings.Contains(lines.Text(), "database system is ready to accept connections") {
-			said = true
-			close(ready)
-		}
+		p.note(lines.Text())
 	}
 	_, _ = io.Copy(io.Discard, output) // after a line too long for the scanner
 	_ = p.command.Wait()               // how it ended does not matter
 	close(p.ended)
+}
+
+func (p *process) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log.WriteString(line + "\n")
+	if p.said != nil && strings.Contains(line, p.awaited) {
+		close(p.said)
+		p.said = nil
+	}
 }
 
 func (p *process) text() string {
