@@ -60,17 +60,20 @@ func (i *Issuer) removeClient(ctx context.Context, id string) error {
 	if i.clients.IsDeclared(id) {
 		return clients.ErrDeclared
 	}
-	return i.realm.ledger.EndClient(ctx, id, func(tx storage.Tx) error {
+	return i.realm.ledger.EndClient(ctx, id, func(tx storage.Tx) (granted bool, err error) {
 		client, err := clients.Get(tx, i.config.URL, id)
 		if err != nil && !errors.Is(err, storage.ErrDamaged) {
-			return err // a damaged record can still be removed
+			return false, err // a damaged record can still be removed
 		}
 		if err == nil && client.IsWaiting() {
 			if err := i.withdrawApplication(tx, client); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return clients.Delete(tx, i.config.URL, id)
+		// Anybody may register clients and remove them again, and nobody should wait
+		// for that.
+		unused := err == nil && client.IsUnused()
+		return !unused, clients.Delete(tx, i.config.URL, id)
 	})
 }
 

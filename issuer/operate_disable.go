@@ -15,9 +15,9 @@ import (
 // not redeemed yet; it gets no new ones. The error is clients.ErrDeclared,
 // clients.ErrWaiting, storage.ErrNotFound, or another of the storage's.
 func (i *Issuer) DisableClient(ctx context.Context, id string) (client *clients.Client, err error) {
-	err = i.realm.ledger.EndClient(ctx, id, func(tx storage.Tx) (err error) {
+	err = i.realm.ledger.EndClient(ctx, id, func(tx storage.Tx) (granted bool, err error) {
 		client, err = i.clients.SetDisabled(tx, id, true)
-		return err
+		return true, err
 	})
 	if err != nil {
 		return nil, err

@@ -1,10 +1,12 @@
 package issuer
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
@@ -36,6 +38,52 @@ func (f *fixture) remove(c *registered, change fixtureRequest) *httptest.Respons
 		checkAnswer(f.t, w)
 	}
 	return w
+}
+
+// Whoever registers a client and removes it again has the server look for what people
+// granted to it only if somebody has: that takes the longer the more there is.
+func TestRemovalOfUnusedClientIsCheap(t *testing.T) {
+	f := newFixture(t, withRegistration(RegistrationOpen))
+	looked := new(listCounter)
+	looked.Storage, f.store.Storage = f.store.Storage, looked
+	remove := func(c *registered) int64 {
+		looked.authorizations.Store(0)
+		if w := f.remove(c, withBearer(c.AccessToken)); w.Code != http.StatusNoContent {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		return looked.authorizations.Load()
+	}
+	if n := remove(f.selfRegistered(goodMetadata)); n != 0 {
+		t.Error("what everybody granted was read for a client that nobody has agreed to")
+	}
+	c := f.selfRegistered(goodMetadata)
+	token := f.tokens(f.post("/token", redeemForm(f.signedIn(f.person(fixtureProfile)).code("client_id", c.ID, "scope", "openid")), c.as()))
+	if n := remove(c); n == 0 {
+		t.Error("what somebody granted was not looked for")
+	}
+	f.judge(token.AccessToken, false, "after its client was removed")
+}
+
+// listCounter counts how often all authorizations are read in a write.
+type listCounter struct {
+	storage.Storage
+	authorizations atomic.Int64
+}
+
+func (s *listCounter) Update(ctx context.Context, fn func(storage.Tx) error) error {
+	return s.Storage.Update(ctx, func(tx storage.Tx) error { return fn(listCountingTx{tx, s}) })
+}
+
+type listCountingTx struct {
+	storage.Tx
+	counter *listCounter
+}
+
+func (tx listCountingTx) List(kind, prefix string, fn func(string, []byte) error) error {
+	if kind == "authorization" {
+		tx.counter.authorizations.Add(1)
+	}
+	return tx.Tx.List(kind, prefix, fn)
 }
 
 // RFC 7592 §2.1: the client reads what it is registered with; the secret, of

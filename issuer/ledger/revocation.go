@@ -196,11 +196,13 @@ func (l *Ledger) EndToken(ctx context.Context, token *introspect.Token) error {
 }
 
 // EndClient ends every token that a client holds and everything that people
-// granted to it, in one transaction with also.
-func (l *Ledger) EndClient(ctx context.Context, id string, also func(storage.Tx) error) error {
+// granted to it, in one transaction with also, which tells whether anybody can have
+// granted something: to look is to read every authorization there is.
+func (l *Ledger) EndClient(ctx context.Context, id string, also func(storage.Tx) (granted bool, err error)) error {
 	r := Revocation{what: revokedClient, ID: id, Before: l.now(), Expiry: l.lastExpiry()}
 	return l.revoke(ctx, r, func(tx storage.Tx) ([]Revocation, error) {
-		if err := also(tx); err != nil {
+		granted, err := also(tx)
+		if err != nil || !granted {
 			return nil, err
 		}
 		return l.endAuthorizationsOfClient(tx, id)
