@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"runtime"
 
 	"go.etcd.io/bbolt"
 
@@ -163,9 +164,15 @@ func (r *request) offer(t *tx) (keep, taken bool) {
 }
 
 // waiting returns the next request, or nil when none waits or the group is full.
+// Before it says that none waits, it lets the other goroutines that could run do so:
+// on a busy server some of them have a request to make, which would else need a
+// commit of its own. On an idle one that takes no time.
 func (s *Storage) waiting(group int) *request {
 	if group >= s.options.BatchLimit {
 		return nil
+	}
+	if len(s.queue) == 0 {
+		runtime.Gosched()
 	}
 	select {
 	case r := <-s.queue: // nil when closed; the writer's loop sees that too
