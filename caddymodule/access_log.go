@@ -32,10 +32,9 @@ func (h *IssuerHandler) logWithoutSecrets(w caddyhttp.ResponseRecorder, r *http.
 	if server == nil || server.Logs == nil {
 		return
 	}
-	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	h.logger.Info("handled request",
 		zap.String("request_id", requestID(r)),
-		zap.String("client_ip", client),
+		zap.String("client_ip", clientIP(r)),
 		zap.String("proto", r.Proto),
 		zap.String("method", audit.Loggable(r.Method)),
 		zap.String("host", audit.Bounded(r.Host, loggedText)),

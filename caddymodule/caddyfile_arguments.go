@@ -129,3 +129,28 @@ func positiveNumber(d *caddyfile.Dispenser, value *int) error {
 	*value = n
 	return nil
 }
+
+// block is an option that has options of its own.
+type block[T any] interface {
+	*T
+	unmarshalCaddyfile(*caddyfile.Dispenser) error
+}
+
+// repeatedBlock reads a block that may stand several times.
+func repeatedBlock[T any, B block[T]](d *caddyfile.Dispenser, all *[]T) error {
+	var one T
+	if err := B(&one).unmarshalCaddyfile(d); err != nil {
+		return err
+	}
+	*all = append(*all, one)
+	return nil
+}
+
+// oneBlock reads a block that stands once.
+func oneBlock[T any, B block[T]](d *caddyfile.Dispenser, value **T) error {
+	if *value != nil {
+		return d.Errf("%s stands twice", d.Val())
+	}
+	*value = new(T)
+	return B(*value).unmarshalCaddyfile(d)
+}

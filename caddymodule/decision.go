@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
@@ -76,7 +75,7 @@ func (d *decisions) log(v *visit, refused *refusal) {
 	if line == nil {
 		return
 	}
-	client, _ := caddyhttp.GetVar(v.request.Context(), caddyhttp.ClientIPVarKey).(string)
+	client := clientIP(v.request)
 	unlogged, may := d.budget.Take(time.Now(), limit.Source(client))
 	if !may {
 		return

@@ -6,8 +6,8 @@
 //
 //	app.go, app_caddyfile.go, caddyfile_arguments.go, vault.go, configurations.go
 //	issuer_config.go, issuer_caddyfile.go, login_config.go, pages_config.go, trusted_issuer_config.go,
-//	registration_config.go, application_config.go, key_encryption.go
-//	storage_bolt.go, storage_postgres.go     guests of oauth.storage
+//	registration_config.go, application_config.go, key_encryption.go, placeholders_refused.go
+//	storage_bolt.go, storage_postgres.go     guests of oauth.storage; storage_await.go: one that is starting
 //	oauth_issuer.go, access_log.go           handler "oauth_issuer"
 //
 // The way of a request through the gate, handler "oauth_protect":
@@ -17,7 +17,7 @@
 //	policy.go                          which questions: what a token must be good for
 //	target.go                          targets that are too ambiguous to decide on
 //	source.go, foreign_issuer.go       whose tokens are accepted
-//	requirement.go, scope_rule.go, claim_rule.go
+//	requirement.go, scope_rule.go, claim_rule.go, path_pattern.go
 //	refusal.go, decision.go            401, 403 and 503 as RFC 6750 has them; what is logged and counted
 //	identity.go, identity_token.go     what the API is told, and what strangers may not tell it
 //	placeholders.go                    what comes after knows of the caller

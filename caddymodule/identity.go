@@ -20,9 +20,10 @@ type IdentityHeader struct {
 	Name string `json:"name"`
 
 	// Claim of the token whose value it has: sub, client_id, scope, act (the
-	// actors, the current one first, with commas between) or any other. A string stands as it is, with "%" and all that is not printable
-	// ASCII percent-encoded (RFC 3986 §2.1); other values stand as JSON. A token
-	// without the claim gives no header.
+	// actors, the current one first, with commas between) or any other. A string
+	// stands as it is, with "%" and all that is not printable ASCII percent-encoded
+	// (RFC 3986 §2.1); other values stand as JSON. A token without the claim gives
+	// no header.
 	Claim string `json:"claim"`
 }
 

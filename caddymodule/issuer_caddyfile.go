@@ -43,17 +43,9 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "scope":
 		return c.unmarshalScope(d)
 	case "client":
-		client := ClientConfig{}
-		if err := client.unmarshalCaddyfile(d); err != nil {
-			return err
-		}
-		c.Clients = append(c.Clients, client)
+		return repeatedBlock(d, &c.Clients)
 	case "trusted_issuer":
-		trusted := TrustedIssuerConfig{}
-		if err := trusted.unmarshalCaddyfile(d); err != nil {
-			return err
-		}
-		c.TrustedIssuers = append(c.TrustedIssuers, trusted)
+		return repeatedBlock(d, &c.TrustedIssuers)
 	case "default_resource":
 		return oneArgument(d, &c.DefaultResource)
 	case "access_token_lifetime":
@@ -82,22 +74,13 @@ func (c *IssuerConfig) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "endpoint":
 		return c.unmarshalEndpoint(d)
 	case "registration":
-		if c.Registration != nil {
-			return d.Err("registration stands twice")
-		}
-		c.Registration = new(RegistrationConfig)
-		return c.Registration.unmarshalCaddyfile(d)
+		return oneBlock(d, &c.Registration)
 	case "pages":
-		if c.Pages != nil {
-			return d.Err("pages stands twice")
-		}
-		c.Pages = new(PagesConfig)
-		return c.Pages.unmarshalCaddyfile(d)
+		return oneBlock(d, &c.Pages)
 	default:
 		return unknownOption(d, "issuer", "access_token_lifetime applications client default_resource endpoint insecure_http "+
 			"key_rotation login pages refresh_token_grace refresh_token_idle_lifetime refresh_token_lifetime registration scope session_lifetime signing_algorithm trusted_issuer welcome")
 	}
-	return nil
 }
 
 // unmarshalScope takes the name of a scope and, if there is one, its description.

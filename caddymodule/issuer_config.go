@@ -43,11 +43,11 @@ type IssuerConfig struct {
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
 	// RefreshTokenLifetime is how old the sign-in may be that a refresh token
-	// came from: default 30d.
+	// came from: default 30d, at least 1m.
 	RefreshTokenLifetime caddy.Duration `json:"refresh_token_lifetime,omitempty"`
 
 	// RefreshTokenIdleLifetime is how long a refresh token may be unused:
-	// default 14d.
+	// default 14d, at least 1m.
 	RefreshTokenIdleLifetime caddy.Duration `json:"refresh_token_idle_lifetime,omitempty"`
 
 	// RefreshTokenGrace is for how long a used refresh token may be sent again,
@@ -55,7 +55,8 @@ type IssuerConfig struct {
 	// 5s, at most 1m; negative is off.
 	RefreshTokenGrace caddy.Duration `json:"refresh_token_grace,omitempty"`
 
-	// SessionLifetime is how long a person stays signed in: default 12h.
+	// SessionLifetime is how long a person stays signed in: default 12h, at
+	// least 1m.
 	SessionLifetime caddy.Duration `json:"session_lifetime,omitempty"`
 
 	// Login says who authenticates people. Default: local.
@@ -82,7 +83,8 @@ type IssuerConfig struct {
 	// Registration lets clients register themselves. Off by default.
 	Registration *RegistrationConfig `json:"registration,omitempty"`
 
-	// KeyRotation is the age at which a signing key is replaced: default 90d.
+	// KeyRotation is the age at which a signing key is replaced: default 90d, at
+	// least 1h.
 	KeyRotation caddy.Duration `json:"key_rotation,omitempty"`
 }
 

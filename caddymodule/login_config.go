@@ -153,12 +153,7 @@ func (c *LoginConfig) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		c.Caddy = true
 		return noArguments(d)
 	case "upstream":
-		u := UpstreamConfig{}
-		if err := u.unmarshalCaddyfile(d); err != nil {
-			return err
-		}
-		c.Upstreams = append(c.Upstreams, u)
-		return nil
+		return repeatedBlock(d, &c.Upstreams)
 	default:
 		return d.Errf("unknown way to log in: %s; there is local, upstream and caddy", way)
 	}

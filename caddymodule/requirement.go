@@ -127,9 +127,5 @@ func subjectIssuer(v *visit) string {
 	return v.token.Issuer
 }
 
-func joinScope(scope []string) string {
-	if len(scope) == 1 {
-		return scope[0]
-	}
-	return strings.Join(scope, " ")
-}
+// joinScope is a scope as one text (RFC 6749 §3.3).
+func joinScope(scope []string) string { return strings.Join(scope, " ") }

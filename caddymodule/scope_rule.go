@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 )
 
 // ScopeRule says which scopes a request needs.
@@ -36,7 +37,7 @@ func (r *ScopeRule) validate() error {
 		return errors.New("a scope rule without scopes")
 	}
 	for _, scope := range slices.Concat(r.Scopes, r.AnyScopes) {
-		if scope == "" || strings.ContainsFunc(scope, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' }) {
+		if !oauth.ValidScopeToken(scope) {
 			return fmt.Errorf("scope %q: RFC 6749 section 3.3 allows printable ASCII without space, quote and backslash", scope)
 		}
 	}

@@ -20,7 +20,8 @@
 //	may_act.go          whom the subject lets act              RFC 8693 §4.4
 //	signature.go        the algorithms                         RFC 7518, RFC 8037
 //	roca.go             RSA keys that anybody can factor       CVE-2017-15361
-//	strictjson.go       JSON that reads in one way only        RFC 8259, RFC 7493
+//	strictjson.go       JSON that reads in one way only;
+//	                    strictjson_scanner.go is its grammar   RFC 8259, RFC 7493
 //	object.go           ReadObject, for others who need that
 //	claim.go            a claim of a Token by its name
 //	base64url.go        base64url that reads in one way only   RFC 7515

@@ -28,9 +28,9 @@ var (
 	ErrUnavailable = errors.New("the token cannot be judged now")
 )
 
-// InactiveError says why a token was refused. Reason is fixed text of this
-// package, safe to show to the client's developer (RFC 6750 error_description);
-// it never holds a part of the token. Cause, for the log only, may be nil.
+// InactiveError says why a token was refused. Reason is fixed text, safe to
+// show to the client's developer (RFC 6750 error_description); it never holds a part
+// of the token. Cause, for the log only, may be nil.
 type InactiveError struct {
 	Reason string
 	Cause  error

@@ -62,13 +62,14 @@ type Config struct {
 	// of this issuer. It is asked on every request and must be fast.
 	Resources func() []string
 
-	AccessTokenLifetime time.Duration  // default one hour
+	AccessTokenLifetime time.Duration  // 10 seconds to 24 hours, default one hour
 	SigningAlgorithm    keys.Algorithm // default ES256
 
 	// Refresh tokens die when the sign-in they came from is RefreshTokenLifetime
 	// old (default 30 days), or unused for RefreshTokenIdleLifetime (14 days).
-	// For RefreshTokenGrace (5 seconds) a used one may be sent again and gets the
-	// same successor, for answers that were lost; negative is none.
+	// For RefreshTokenGrace (5 seconds, at most a minute) a used one may be sent again
+	// and gets the same successor, for answers that were lost; negative is none. The
+	// lifetimes, and that of a session, are a minute or more.
 	RefreshTokenLifetime     time.Duration
 	RefreshTokenIdleLifetime time.Duration
 	RefreshTokenGrace        time.Duration
@@ -105,13 +106,16 @@ type Config struct {
 	// Metadata names the canonical ones.
 	Endpoints map[string][]string
 
-	// Pages says how the pages look. Its BasePath and HTTPS are set by New.
+	// Pages says how the pages look. Its BasePath, HTTPS and RenderFailed are set by
+	// New.
 	Pages pages.Options
 
 	// Registration says whether clients may register themselves.
 	Registration RegistrationConfig
 
-	KeyRotation time.Duration // age at which a signing key is replaced, default 90 days
+	// KeyRotation is the age at which a signing key is replaced: an hour or more,
+	// default 90 days.
+	KeyRotation time.Duration
 
 	// Logger gets refusals (debug) and failures (error). Nothing it gets holds a
 	// secret or a token.

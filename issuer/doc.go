@@ -36,7 +36,8 @@
 //
 // What operators do: operate.go, operate_<what>.go, key_encryption.go; and what they
 // see: observer.go, vitals.go, key_events.go, package audit. What outlives a
-// configuration: state.go; what other nodes change: follow.go.
+// configuration: state.go; which configuration decides about it: in_force.go,
+// client_in_force.go; what other nodes change: follow.go.
 //
 // The packages below it, of which none knows package issuer:
 //

@@ -21,7 +21,6 @@ var endpointPaths = map[string]string{
 	"userinfo":             "/userinfo",
 	"end_session":          "/end-session",
 	"register":             "/register",
-	"par":                  "/par",
 	"jwks":                 "/.well-known/jwks.json",
 	"openid_configuration": "/.well-known/openid-configuration",
 	"server_metadata":      "/.well-known/oauth-authorization-server",

@@ -88,7 +88,7 @@ func TestEndpointAliasesRefused(t *testing.T) {
 func TestEndpointNames(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Registration.Mode = RegistrationOpen })
 	for name, path := range endpointPaths {
-		if !f.Serves(path) && name != "par" {
+		if !f.Serves(path) {
 			t.Errorf("%s: %s is not served", name, path)
 		}
 	}

@@ -61,8 +61,9 @@ func (r *realm) obey(ctx context.Context, c *configuration) {
 }
 
 // Close ends what the issuer's configuration decides about what outlives it: who is
-// told of events, which clients there are, how people sign in, how long keys live. If it was the latest
-// of its URL on the State, because the configuration that it belongs to has failed,
-// the one before it decides again. The error is that of the storage, which the
-// policy of the keys may need. The issuer can be used on, and closed again.
+// told of events, which clients there are, how people sign in, how long keys live.
+// If it was the latest of its URL on the State, because the configuration that it
+// belongs to has failed, the one before it decides again. The error is that of the
+// storage, which the policy of the keys may need. A closed Issuer still answers, and
+// may be closed again.
 func (i *Issuer) Close(ctx context.Context) error { return i.realm.end(ctx, i.inForce) }

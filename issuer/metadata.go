@@ -60,7 +60,7 @@ var claimsSupported = []string{
 // algorithms.
 func (i *Issuer) marshalMetadata(algorithms ...keys.Algorithm) []byte {
 	url := i.config.URL
-	methods := []string{clientSecretBasic, clientSecretPost}[:2:2]
+	methods := []string{clientSecretBasic, clientSecretPost} // without room: appending makes another one
 	document, err := json.Marshal(metadata{
 		Issuer:                url,
 		TokenEndpoint:         url + "/token",

@@ -10,7 +10,6 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
-	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
@@ -20,9 +19,6 @@ import (
 func (i *Issuer) Client(ctx context.Context, id string) (*clients.Client, error) {
 	return i.clients.Client(ctx, id)
 }
-
-// Clients returns all clients by id.
-func (i *Issuer) Clients(ctx context.Context) ([]*clients.Client, error) { return i.clients.All(ctx) }
 
 // AddClient registers a client. An empty ID gets a random one; a confidential
 // client gets a secret, which is returned this once and kept only as a hash.
@@ -105,12 +101,6 @@ func (i *Issuer) revokeToken(ctx context.Context, token string) (*introspect.Tok
 	return facts, i.realm.ledger.EndToken(ctx, facts)
 }
 
-// Authorizations returns the authorizations in force, of one person or, with an
-// empty subject, of all, oldest first.
-func (i *Issuer) Authorizations(ctx context.Context, subject string) ([]*ledger.Authorization, error) {
-	return i.realm.ledger.All(ctx, subject)
-}
-
 // RevokeAuthorization ends an authorization and all its tokens. It returns an
 // error that is storage.ErrNotFound if there is none with that id.
 func (i *Issuer) RevokeAuthorization(ctx context.Context, id string) error {
@@ -130,9 +120,6 @@ func (i *Issuer) AddUser(ctx context.Context, user users.User, password string) 
 	}
 	return added, err
 }
-
-// Users returns everyone whom the issuer knows.
-func (i *Issuer) Users(ctx context.Context) ([]*users.User, error) { return i.realm.users.List(ctx) }
 
 // User returns a person by username or, beginning with "u:", by subject. The
 // error is storage.ErrNotFound if there is none.

@@ -115,8 +115,7 @@ func (i *Issuer) findRefreshToken(tx storage.Tx, key string, client *clients.Cli
 
 // checkRefresh: what may have changed since the authorization was given.
 func (i *Issuer) checkRefresh(tx storage.Tx, a *ledger.Authorization, r *tokenRequest) error {
-	switch {
-	case !r.client.RefreshTokenAlways && !(r.client.Scope.Has(oauth.ScopeOfflineAccess) && a.Scope.Has(oauth.ScopeOfflineAccess)):
+	if !r.client.RefreshTokenAlways && !(r.client.Scope.Has(oauth.ScopeOfflineAccess) && a.Scope.Has(oauth.ScopeOfflineAccess)) {
 		return errRefreshToken("the client may no longer have refresh tokens")
 	}
 	return i.realm.people.CheckGrantor(tx, a, r.client)

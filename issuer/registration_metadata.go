@@ -18,10 +18,6 @@ const (
 	maxRedirectURIs      = 20
 	maxRedirectURILength = 2048
 	maxClientName        = 100 // characters
-
-	// caddyAdminPort is where Caddy's own administration listens by default: a
-	// browser of the operator must never be sent there with what a stranger chose.
-	caddyAdminPort = "2019"
 )
 
 // registrableGrants are the grant types that a client can give itself: those in
@@ -250,7 +246,7 @@ func (i *Issuer) acceptURIs(sent sentMetadata, name string, code oauth.ErrorCode
 		case clients.ValidateRedirectURI(uri) != nil, i.isRisky(uri):
 			// The reason quotes a stranger's text; the rule does as well.
 			return nil, oauth.Refuse(code, "%s: number %d is not allowed; want https, http on a loopback host, or a private-use scheme such as "+
-				"com.example.app:/cb, without fragment, wildcard, credentials or control characters, and neither this server itself nor port %s of the loopback host", name, n+1, caddyAdminPort)
+				"com.example.app:/cb, without fragment, wildcard, credentials or control characters, and neither this server itself nor port %s of the loopback host", name, n+1, clients.AdminPort)
 		}
 	}
 	return uris, nil
@@ -273,7 +269,7 @@ func (i *Issuer) isRisky(uri string) bool {
 	if err != nil || strings.ContainsFunc(u.Path+opaque+query, unicode.IsControl) {
 		return true
 	}
-	return sameOrigin(u, own) || clients.IsLoopback(u.Hostname()) && u.Port() == caddyAdminPort
+	return sameOrigin(u, own) || clients.IsLoopback(u.Hostname()) && u.Port() == clients.AdminPort
 }
 
 // sameOrigin compares as browsers do, and takes a dot after the host for nothing.

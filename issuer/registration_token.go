@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
@@ -67,17 +66,6 @@ func (i *Issuer) CreateRegistrationToken(ctx context.Context, uses int, lifetime
 	}
 	i.trail.RecordOperation(ctx, audit.RegistrationTokenCreated, slog.String("registration_token_id", made.ID), slog.Int("uses", made.Uses))
 	return token, made, nil
-}
-
-// RegistrationTokens returns the initial access tokens in force, oldest first.
-func (i *Issuer) RegistrationTokens(ctx context.Context) ([]*RegistrationToken, error) {
-	var all []*RegistrationToken
-	err := i.state.Storage.View(ctx, func(tx storage.Tx) error {
-		all = all[:0]
-		return i.eachRegistrationToken(tx, func(_ string, token *RegistrationToken) { all = append(all, token) })
-	})
-	slices.SortStableFunc(all, func(a, b *RegistrationToken) int { return a.Created.Compare(b.Created) })
-	return all, err
 }
 
 // ListRegistrationTokens returns a part of the initial access tokens in force, in no

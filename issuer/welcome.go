@@ -66,7 +66,6 @@ func (i *Issuer) publicEndpoints() pages.Endpoints {
 		"userinfo":             &endpoints.UserInfo,
 		"introspect":           &endpoints.Introspection,
 		"revoke":               &endpoints.Revocation,
-		"par":                  &endpoints.PushedAuthorization,
 		"register":             &endpoints.Registration,
 		"end_session":          &endpoints.EndSession,
 		"jwks":                 &endpoints.JWKS,

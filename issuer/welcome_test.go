@@ -256,7 +256,7 @@ func TestWelcome(t *testing.T) {
 			t.Errorf("the page lacks %q", part)
 		}
 	}
-	for _, part := range []string{fixtureURL + "/register", fixtureURL + "/par", `id="fresh"`, "api.example.com"} {
+	for _, part := range []string{fixtureURL + "/register", `id="fresh"`, "api.example.com"} {
 		if strings.Contains(page, part) {
 			t.Errorf("the page has %q", part)
 		}

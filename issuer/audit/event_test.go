@@ -65,8 +65,8 @@ func TestEveryEventIsUsed(t *testing.T) {
 	}
 }
 
-// TestDocumentation holds docs/audit.md against the list: the same events, the same
-// fields in the same order, the same events that anybody can cause, and every field
+// TestDocumentation holds docs/audit.md against the list: the same events, each
+// once, the same fields in the same order, the same events that anybody can cause, and every field
 // explained.
 func TestDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../../docs/audit.md")
@@ -79,6 +79,9 @@ func TestDocumentation(t *testing.T) {
 		switch names := code(cells[0]); {
 		case !strings.HasPrefix(line, "| `"):
 		case len(cells) == 3:
+			if _, twice := events[names[0]]; twice {
+				t.Errorf("%s is documented twice", names[0])
+			}
 			events[names[0]] = append(code(cells[2]), map[bool]string{true: "anybody"}[strings.Contains(cells[1], "*anybody*")])
 		default:
 			for _, name := range names {

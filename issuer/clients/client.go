@@ -160,7 +160,7 @@ func (m *Metadata) StaysConnected(scope oauth.Scope) bool {
 // a mistake is seen when it is made and not by the client's first user. Short names
 // of grant types become the full ones.
 func (m *Metadata) Validate(scopes oauth.Scope) error {
-	if err := ValidateID(m.ID); err != nil {
+	if err := validateID(m.ID); err != nil {
 		return err
 	}
 	if m.Type != Confidential && m.Type != Public {
@@ -212,9 +212,9 @@ func (m *Metadata) validateRedirects() error {
 	return nil
 }
 
-// ValidateID allows what survives every place an id stands in: forms,
+// validateID allows what survives every place an id stands in: forms,
 // Basic credentials, URLs, logs, file names.
-func ValidateID(id string) error {
+func validateID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= 0x20 || c >= 0x7f || strings.IndexByte(`"\<>&'%:/?#`+"`", c) >= 0 {
 			return fmt.Errorf("client id %q: use letters, digits and - . _ ~ @ +", id)
@@ -256,17 +256,6 @@ func Put(tx storage.Tx, issuer string, client *Client) error {
 		return err
 	}
 	return tx.Put(kindClient, clientKey(issuer, client.ID), value, client.expiry())
-}
-
-// Each calls visit with every client that is stored.
-func Each(tx storage.Tx, issuer string, visit func(*Client)) error {
-	return tx.List(kindClient, clientKey(issuer, ""), func(_ string, value []byte) error {
-		client, err := Decode(value)
-		if err == nil {
-			visit(client)
-		}
-		return err
-	})
 }
 
 // Any tells whether a client is stored, even a damaged one.

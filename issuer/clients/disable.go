@@ -19,7 +19,7 @@ func (x *Registry) SetDisabled(tx storage.Tx, id string, disabled bool) (*Client
 	if x.declared[id] != nil {
 		return nil, ErrDeclared
 	}
-	if ValidateID(id) != nil {
+	if validateID(id) != nil {
 		return nil, storage.ErrNotFound
 	}
 	client, err := Get(tx, x.issuer, id)

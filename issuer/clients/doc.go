@@ -7,6 +7,7 @@
 //	pkce.go             challenge and verifier                        RFC 7636
 //	registry.go         those there are: declared, or stored
 //	disable.go          taking their rights, and giving them back
+//	default_scope.go    the scopes of one that names none
 //	grantable.go        which scopes people may grant                 RFC 6749 §3.3
 //	resource.go         whom tokens may be for                        RFC 8707
 package clients

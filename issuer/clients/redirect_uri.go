@@ -119,7 +119,7 @@ func splitLoopback(uri string) (host, path string, ok bool) {
 	host = authority
 	if n := strings.LastIndexByte(authority, ':'); n >= 0 && !strings.HasSuffix(authority, "]") {
 		port := authority[n+1:]
-		if !canonicalPort(port) || port == adminPort {
+		if !canonicalPort(port) || port == AdminPort {
 			return "", "", false
 		}
 		host = authority[:n]
@@ -131,9 +131,10 @@ func splitLoopback(uri string) (host, path string, ok bool) {
 	return "", "", false
 }
 
-// adminPort is where Caddy's admin endpoint listens by default. No answer is sent
-// there, unless a client is registered with that very URI.
-const adminPort = "2019"
+// AdminPort is where Caddy's admin endpoint listens by default. No answer is sent
+// there, unless an operator has registered a client with that very URI: a browser
+// must never be sent there with what a stranger chose.
+const AdminPort = "2019"
 
 // canonicalPort: a port in its one spelling; others may be read differently.
 func canonicalPort(port string) bool {

@@ -62,7 +62,7 @@ func (x *Registry) Client(ctx context.Context, id string) (*Client, error) {
 	if client, ok := x.declared[id]; ok {
 		return client, nil
 	}
-	if ValidateID(id) != nil {
+	if validateID(id) != nil {
 		return nil, storage.ErrNotFound
 	}
 	var client *Client
@@ -71,24 +71,6 @@ func (x *Registry) Client(ctx context.Context, id string) (*Client, error) {
 		return err
 	})
 	return client, err
-}
-
-// All returns all clients by id.
-func (x *Registry) All(ctx context.Context) ([]*Client, error) {
-	var all []*Client
-	err := x.store.View(ctx, func(tx storage.Tx) error {
-		all = all[:0]
-		return Each(tx, x.issuer, func(client *Client) {
-			if x.declared[client.ID] == nil {
-				all = append(all, client)
-			}
-		})
-	})
-	for _, client := range x.declared {
-		all = append(all, client)
-	}
-	slices.SortFunc(all, func(a, b *Client) int { return strings.Compare(a.ID, b.ID) })
-	return all, err
 }
 
 // Part returns a part of all clients by id, and the After of the next one; it is

@@ -116,9 +116,6 @@ func NewAESGCM(first KeyEncryptionKey, others ...KeyEncryptionKey) (*AESGCM, err
 	return e, nil
 }
 
-// IDs lists the key encryption keys, the one that encrypts first.
-func (e *AESGCM) IDs() []string { return append([]string(nil), e.ids...) }
-
 // Encrypt implements Encryption. It does not fail.
 func (e *AESGCM) Encrypt(_ context.Context, plain []byte, name string) ([]byte, error) {
 	id, err := hex.DecodeString(e.current)

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -141,26 +140,6 @@ func (l *Ledger) endAuthorizationsOfClient(tx storage.Tx, clientID string) (ende
 		ended, err = append(ended, r), errors.Join(err, failed)
 	}
 	return ended, err
-}
-
-// All returns the authorizations in force, of one person or, with an empty
-// subject, of all, oldest first.
-func (l *Ledger) All(ctx context.Context, subject string) ([]*Authorization, error) {
-	var all []*Authorization
-	err := l.store.View(ctx, func(tx storage.Tx) (err error) {
-		if subject != "" {
-			all, err = l.Of(tx, subject)
-			return err
-		}
-		all = all[:0]
-		return tx.List(kindAuthorization, authorizationKey(l.issuer, ""), func(_ string, value []byte) error {
-			a, err := record.Decode[Authorization](kindAuthorization, value)
-			all = append(all, a)
-			return err
-		})
-	})
-	slices.SortFunc(all, func(a, b *Authorization) int { return a.Created.Compare(b.Created) })
-	return all, err
 }
 
 // Part returns a part of the authorizations in force, of one person or, with an

@@ -8,13 +8,13 @@ import (
 )
 
 // Limiter counts, by address and in memory, what may happen only so often. An
-// address has a budget of free events that refills by one every refill. IPv6
-// addresses count by their /64, which is what one customer has.
+// address has a budget of free events that refills by one every refill. What
+// is one address, Source says.
 type Limiter struct {
 	free   int
 	refill time.Duration
 
-	taking sync.Mutex // held by take, so that of two at once one is the last
+	taking sync.Mutex // held by Take, so that of two at once one is the last
 
 	mu     sync.Mutex
 	spent  map[string]spending
@@ -102,15 +102,21 @@ func (l *Limiter) prune(now time.Time) {
 	}
 }
 
-// Source is what an address is counted as.
+// Source is what an address is counted as: an IPv4 address, or the /64 of an IPv6
+// one, which is the least that one customer has. A port is ignored. What is no
+// address at all counts as one, "".
 func Source(address string) string {
 	ip, err := netip.ParseAddr(address)
-	if err != nil || !ip.Is6() || ip.Is4In6() {
-		return address
-	}
-	prefix, err := ip.WithZone("").Prefix(64)
 	if err != nil {
-		return address
+		withPort, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return ""
+		}
+		ip = withPort.Addr()
 	}
-	return prefix.String()
+	ip = ip.Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	return netip.PrefixFrom(ip, 64).Masked().String()
 }

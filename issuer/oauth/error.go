@@ -27,7 +27,7 @@ type Error struct {
 	// characters that RFC 6749 §5.2 allows.
 	Description string
 
-	// status is set only where the code does not decide it: 404, 405, 413, 415, 429.
+	// status is set only where the code does not decide it: 404, 405, 413, 415, 425, 429.
 	status int
 	// retryAfter is set where a client should wait longer than a moment.
 	retryAfter time.Duration

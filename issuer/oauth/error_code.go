@@ -14,7 +14,6 @@ const (
 	InvalidTarget          ErrorCode = "invalid_target"          // RFC 8707 §2
 	InvalidToken           ErrorCode = "invalid_token"           // RFC 6750 §3.1
 	InsufficientScope      ErrorCode = "insufficient_scope"      // RFC 6750 §3.1
-	UnsupportedTokenType   ErrorCode = "unsupported_token_type"  // RFC 7009 §2.2.1
 	ServerError            ErrorCode = "server_error"            // RFC 6749 §4.1.2.1
 	TemporarilyUnavailable ErrorCode = "temporarily_unavailable" // RFC 6749 §4.1.2.1
 )

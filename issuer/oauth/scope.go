@@ -42,7 +42,8 @@ func ParseScope(s string) (scope Scope, ok bool) {
 	return scope, true
 }
 
-// ValidScopeToken: 1*( %x21 / %x23-5B / %x5D-7E ).
+// ValidScopeToken tells whether a text can be the name of a scope: RFC 6749 §3.3
+// has 1*( %x21 / %x23-5B / %x5D-7E ).
 func ValidScopeToken(token string) bool {
 	for _, c := range []byte(token) {
 		if c < 0x21 || c > 0x7e || c == '"' || c == '\\' {

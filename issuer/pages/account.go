@@ -44,7 +44,6 @@ type Session struct {
 type Connection struct {
 	ID       string // value of FieldConnection
 	Client   string
-	Logo     string // path on this origin; empty: none
 	Host     string // see Consent.ClientHost
 	Scopes   []Scope
 	Since    time.Time
@@ -61,6 +60,18 @@ const (
 	NoticeSessionEnded    AccountNotice = "session-ended"
 	NoticeSessionsEnded   AccountNotice = "sessions-ended"
 	NoticeDisconnected    AccountNotice = "disconnected"
+)
+
+// PasswordError is why the password was not changed.
+type PasswordError string
+
+// What can be wrong with a password.
+const (
+	PasswordWrong     PasswordError = "wrong"     // the current password is not that
+	PasswordShort     PasswordError = "short"     // fewer than MinPassword characters
+	PasswordLong      PasswordError = "long"      // longer than is accepted
+	PasswordCommon    PasswordError = "common"    // among the first that are guessed
+	PasswordThrottled PasswordError = "throttled" // too many attempts
 )
 
 // Account renders the account page.

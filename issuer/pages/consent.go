@@ -12,7 +12,6 @@ type Consent struct {
 	Transaction string
 
 	Client     string // name of the client
-	ClientLogo string // path on this origin of the client's logo; empty: none
 	ClientHost string // host of the client's home page or redirect URI: the part of its identity that it did not make up
 
 	User           string        // who is signed in

@@ -33,7 +33,6 @@ type DeviceConfirm struct {
 	Transaction string
 
 	Client     string
-	ClientLogo string // path on this origin; empty: none
 	ClientHost string // see Consent.ClientHost
 	User       string
 	UserCode   string // as the device shows it

@@ -12,7 +12,6 @@
 //	welcome.go      how to use this server
 //	application.go  requesting an application, and answering the request
 //	secret.go       a client secret, shown once
-//	password.go     setting a password through a one-time link
 //	form_post.go    response_mode=form_post                 OAuth 2.0 Form Post Response Mode
 //
 // and beside them:

@@ -16,7 +16,6 @@ type Error struct {
 	Detail        string // for the developer, in English: what was wrong with which parameter; may be empty
 	CorrelationID string // stands in the log beside the cause; may be empty
 
-	BackURL     string // path on this origin to go on from; empty: none
 	LanguageURL string // see Login.LanguageURL
 }
 

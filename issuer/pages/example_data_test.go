@@ -45,7 +45,7 @@ var exampleWelcome = Welcome{
 		Authorization: "https://auth.example.com/authorize", Token: "https://auth.example.com/token",
 		DeviceAuthorization: "https://auth.example.com/device-authorization", DeviceVerification: "https://auth.example.com/device",
 		UserInfo: "https://auth.example.com/userinfo", Introspection: "https://auth.example.com/introspect",
-		Revocation: "https://auth.example.com/revoke", PushedAuthorization: "https://auth.example.com/par",
+		Revocation:   "https://auth.example.com/revoke",
 		Registration: "https://auth.example.com/register", EndSession: "https://auth.example.com/end-session",
 		JWKS: "https://auth.example.com/.well-known/jwks.json", OpenIDConfiguration: "https://auth.example.com/.well-known/openid-configuration",
 		ServerMetadata: "https://auth.example.com/.well-known/oauth-authorization-server",
@@ -63,7 +63,6 @@ func examples() []example {
 		FormTargets: []string{"https://harbour.example.com/callback?a=b"}}
 	offline := consent
 	offline.Offline, offline.OfflineFor, offline.AlreadyGranted, offline.Scopes = true, 30*24*time.Hour, true, exampleScopes
-	offline.ClientLogo = "/client-logo/harbour"
 	confirm := DeviceConfirm{Action: "/device", CSRF: "c", Transaction: "t", Client: "Television", ClientHost: "tv.example.com", User: "mara",
 		UserCode: "WDJB-MJHT", Scopes: exampleScopes[:3], Resources: []string{"https://api.example.com/orders"}, Offline: true,
 		Address: "203.0.113.7", Requested: noon}
@@ -85,7 +84,7 @@ func examples() []example {
 		{name: "account-empty", data: Account{Action: "/account", CSRF: "c", User: "mara", Sessions: account.Sessions[:1]}},
 		{name: "logout", data: Logout{Action: "/end-session", CSRF: "c", User: "mara", Client: "Harbour dashboard", FormTargets: []string{"https://harbour.example.com/bye"}}},
 		{name: "logout-self", data: Logout{Action: "/end-session", CSRF: "c", User: "mara"}},
-		{name: "logged-out", data: LoggedOut{Client: "Harbour dashboard", ClientURL: "https://harbour.example.com/", LoginURL: "/login"}},
+		{name: "logged-out", data: LoggedOut{Client: "Harbour dashboard", LoginURL: "/login"}},
 		{name: "logged-out-plain", data: LoggedOut{}},
 		{name: "device", data: Device{Action: "/device", CSRF: "c"}},
 		{name: "device-confirm", data: confirm},
@@ -118,12 +117,11 @@ func examples() []example {
 		{name: "secret", method: http.MethodPost, data: Secret{Client: "Harbour dashboard", ClientID: "harbour", ClientSecret: "not-a-secret-but-as-long-as-one-43-chars-xx",
 			TokenURL: "https://auth.example.com/token", WelcomeURL: "/"}},
 		{name: "secret-public", method: http.MethodPost, data: Secret{Client: "Harbour dashboard", ClientID: "harbour"}},
-		{name: "set-password", data: SetPassword{Action: "/password", CSRF: "c", Transaction: "t", User: "mara", MinPassword: 12, NewAccount: true}},
 		{name: "form-post", data: FormPost{Client: "Harbour dashboard", RedirectURI: "https://harbour.example.com/callback?x=1",
 			Fields: []FormField{{"code", "abc"}, {"state", "a&b<c"}, {"submit", "x"}}}},
-		{name: "error-own-words", data: Error{Title: Text{"": "Closed for today"}, Description: Text{"": "Come back tomorrow."}, BackURL: "/account"}},
+		{name: "error-own-words", data: Error{Title: Text{"": "Closed for today"}, Description: Text{"": "Come back tomorrow."}}},
 	}
-	for _, e := range []LoginError{LoginCredentials, LoginThrottled, LoginExpired, LoginUpstream} {
+	for _, e := range []LoginError{LoginCredentials, LoginThrottled, LoginUpstream} {
 		list = append(list, example{"login-" + string(e), http.MethodPost,
 			Login{Action: "/login", CSRF: "c", Local: true, Error: e, Wait: 90 * time.Second, Username: "mara", LanguageURL: "/login?tx=1"}})
 	}
@@ -133,8 +131,7 @@ func examples() []example {
 	for _, e := range []PasswordError{PasswordWrong, PasswordShort, PasswordLong, PasswordCommon, PasswordThrottled} {
 		withError := account
 		withError.Error = e
-		list = append(list, example{"account-" + string(e), http.MethodPost, withError},
-			example{"set-password-" + string(e), http.MethodPost, SetPassword{Action: "/password", CSRF: "c", User: "mara", MinPassword: 12, Error: e}})
+		list = append(list, example{"account-" + string(e), http.MethodPost, withError})
 	}
 	for _, n := range []AccountNotice{NoticePasswordChanged, NoticeSessionEnded, NoticeSessionsEnded, NoticeDisconnected} {
 		withNotice := account
@@ -184,8 +181,6 @@ func show(t *testing.T, p *Pages, w http.ResponseWriter, r *http.Request, data a
 		p.SecretReveal(w, r, 200, d)
 	case Secret:
 		p.Secret(w, r, 200, d)
-	case SetPassword:
-		p.SetPassword(w, r, 200, d)
 	case FormPost:
 		p.FormPost(w, r, d)
 	default:

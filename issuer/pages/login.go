@@ -42,7 +42,6 @@ type LoginError string
 const (
 	LoginCredentials LoginError = "credentials" // name or password wrong
 	LoginThrottled   LoginError = "throttled"   // too many attempts: Wait
-	LoginExpired     LoginError = "expired"     // the page was open too long: it starts again
 	LoginUpstream    LoginError = "upstream"    // the identity provider refused, or gave no answer
 )
 

@@ -18,9 +18,8 @@ type Logout struct {
 
 // LoggedOut is shown once the session has ended.
 type LoggedOut struct {
-	Client    string // who asked; may be empty
-	ClientURL string // registered http or https URL to go back to; anything else is not shown
-	LoginURL  string // path on this origin to sign in again; empty: not offered
+	Client   string // who asked; may be empty; the built-in template does not show it
+	LoginURL string // path on this origin to sign in again; empty: not offered
 
 	LanguageURL string // see Login.LanguageURL
 }

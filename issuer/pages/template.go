@@ -36,7 +36,6 @@ var pageData = map[string]any{
 	"application_review.html":   ApplicationReview{},
 	"secret_reveal.html":        SecretReveal{},
 	"secret.html":               Secret{},
-	"set_password.html":         SetPassword{},
 	"form_post.html":            FormPost{},
 }
 

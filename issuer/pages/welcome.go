@@ -43,7 +43,6 @@ type Endpoints struct {
 	UserInfo            string
 	Introspection       string
 	Revocation          string
-	PushedAuthorization string
 	Registration        string
 	EndSession          string
 	JWKS                string

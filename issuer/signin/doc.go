@@ -15,5 +15,6 @@
 // What every page passes: handler.go (the whole surface), browser.go (cookies, forms and where they come from),
 // page_error.go (every refusal). What a sign-in leaves behind, one record a file:
 // session.go, consent.go, code.go (RFC 6749 §4.1.2). What it does not leave behind:
-// transaction.go, sealed into our own pages. How people go: people.go.
+// transaction.go, sealed into our own pages. Who may act, and how
+// people go: people.go; which ways to sign in there are: logins.go.
 package signin

@@ -10,6 +10,7 @@
 //	password_policy.go   which passwords are accepted (NIST SP 800-63B §5.1.1.2)
 //	throttle.go          how often a password may be tried (NIST SP 800-63B §5.2.2)
 //	budget.go, table.go  what the throttle counts with, and in how much memory
+//	decoy.go             what is done for a name that nobody has
 //	identity.go          people whom another provider vouches for
 //
 // A person's subject begins with "u:". A client id has no colon, so a client

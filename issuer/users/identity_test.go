@@ -74,7 +74,7 @@ func TestLinkAtOnceMakesOneUser(t *testing.T) {
 		}
 		ids[i] = user.ID
 	})
-	all, err := u.List(t.Context())
+	all, _, err := u.Part(t.Context(), everybody)
 	if failed.Load() != 0 || err != nil || len(all) != 1 {
 		t.Fatalf("%d failed, %d users, %v", failed.Load(), len(all), err)
 	}

@@ -2,10 +2,11 @@ package users
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 )
 
 // How often a password may be tried. Three counts stand side by side; an attempt
@@ -159,7 +160,7 @@ type attempt struct {
 func (t *throttle) begin(account, address string) (*attempt, time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, p := time.Now(), pair{account, networkOf(address)}
+	now, p := time.Now(), pair{account, limit.Source(address)}
 	known := t.isKnown(p, now)
 	if wait := t.addressWait(p.address, now); wait > 0 && !known {
 		return nil, wait
@@ -302,23 +303,4 @@ func (t *throttle) forgetAccount(account string) {
 	}
 	t.accounts.delete(account)
 	delete(t.known, account)
-}
-
-// networkOf returns what counts as one address: an IPv4 address, or the /64 of an
-// IPv6 one, which is the least that one customer has. A port is ignored. What is
-// no address at all counts as one.
-func networkOf(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return ""
-		}
-		ip = withPort.Addr()
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
 }

@@ -131,26 +131,8 @@ func indexed(tx storage.Tx, issuer, id string) (*User, error) {
 	return user, err
 }
 
-// List returns everyone, local and external, in the order of their subjects:
-// none in particular.
-func (u *Users) List(ctx context.Context) ([]*User, error) {
-	var all []*User
-	err := u.storage.View(ctx, func(tx storage.Tx) error {
-		all = nil
-		return tx.List(kindUser, key(u.issuer, ""), func(_ string, value []byte) error {
-			user, err := decode(value)
-			all = append(all, user)
-			return err
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
-}
-
-// Part returns a part of those whom List returns, and the After of the next one; it
-// is empty where nothing is left.
+// Part returns a part of all people, local and external, by subject, and the After of
+// the next one; it is empty where nothing is left.
 func (u *Users) Part(ctx context.Context, part record.Part) (found []*User, next string, err error) {
 	err = u.storage.View(ctx, func(tx storage.Tx) (err error) {
 		found = found[:0]

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage/bolt"
 )
@@ -20,6 +21,9 @@ const (
 	another = "staple staple horse"
 	home    = "192.0.2.1"
 )
+
+// everybody is a part that is longer than the lists of these tests.
+var everybody = record.Part{Limit: 100}
 
 func openStorage(t testing.TB) storage.Storage {
 	t.Helper()
@@ -90,9 +94,9 @@ func TestAddedUserIsFound(t *testing.T) {
 	if err != nil || *found != *added {
 		t.Errorf("Find: %+v, %v", found, err)
 	}
-	all, err := u.List(t.Context())
+	all, _, err := u.Part(t.Context(), everybody)
 	if err != nil || len(all) != 1 || *all[0] != *added {
-		t.Errorf("List: %v, %v", all, err)
+		t.Errorf("Part: %v, %v", all, err)
 	}
 }
 
@@ -143,7 +147,7 @@ func TestTwoAddsOfOneNameMakeOneUser(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	all, err := u.List(t.Context())
+	all, _, err := u.Part(t.Context(), everybody)
 	if won.Load() != 1 || lost.Load() != 15 || len(all) != 1 || err != nil {
 		t.Errorf("%d won, %d lost, %d users, %v", won.Load(), lost.Load(), len(all), err)
 	}
@@ -159,7 +163,7 @@ func TestIssuersOfOneStorageAreApart(t *testing.T) {
 	_, err := b.Authenticate(t.Context(), "alice", good, home)
 	wantError(t, err, ErrWrongPassword)
 	add(t, b, "alice", another)
-	if all, err := a.List(t.Context()); err != nil || len(all) != 1 || all[0].ID != user.ID {
+	if all, _, err := a.Part(t.Context(), everybody); err != nil || len(all) != 1 || all[0].ID != user.ID {
 		t.Errorf("%v, %v", all, err)
 	}
 }

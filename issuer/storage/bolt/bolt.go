@@ -54,11 +54,6 @@ type Options struct {
 
 	// BatchLimit is how many writes at most share one commit. Default: 256.
 	BatchLimit int
-
-	// OnHealth, if set, is told when the storage stops to accept writes (with
-	// the cause) and when it accepts them again (with nil). It is called by the
-	// writer and must neither block nor use the Storage.
-	OnHealth func(error)
 }
 
 func (o Options) withDefaults() Options {

@@ -102,9 +102,10 @@ func (a *audit) sum() (balance uint64, all suspects) {
 	return balance, all
 }
 
-// account looks into what does not agree. A damaged record hides none if the index
-// has its name; an entry of the index, once its record could have expired, or is
-// there under another expiry.
+// account looks into what does not agree, and returns nil where no record can be
+// missing. A damaged record is not, if the index has its name: it is there, and
+// whoever asks for it is refused. Nor is what an entry of the index names, if it has
+// expired, or is there under another expiry.
 func (s suspects) account(db *database) error {
 	b, err := db.begin(false)
 	if err != nil {

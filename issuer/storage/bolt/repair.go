@@ -39,14 +39,10 @@ func (s *Storage) degrade(cause error) {
 	if !errors.Is(cause, storage.ErrUnavailable) {
 		f.err = fmt.Errorf("%w: %w", storage.ErrUnavailable, cause)
 	}
-	old := s.failure.Load()
-	if old != nil && old.unsynced {
+	if old := s.failure.Load(); old != nil && old.unsynced {
 		f.unsynced = true
 	}
 	s.failure.Store(f)
-	if old == nil && s.options.OnHealth != nil {
-		s.options.OnHealth(f.err)
-	}
 }
 
 // failedBeforeSync recognises the failures that leave the file as it was: no
@@ -94,9 +90,6 @@ func (s *Storage) repair() {
 		return
 	}
 	s.failure.Store(nil)
-	if s.options.OnHealth != nil {
-		s.options.OnHealth(nil)
-	}
 }
 
 func (s *Storage) tryRepair() error {

@@ -28,8 +28,9 @@ type inspection struct {
 // room is that for a page of each level of a tree.
 type room [maxDepth][]byte
 
-// whole looks at all pages. For each bucket it calls visitor, and what that returns
-// for each of its elements: one bucket after the other on each processor.
+// whole looks at all pages. It calls visitor for each bucket, one after the other,
+// and what that returns for each element of the bucket, in order; as many buckets at
+// the same time as there are processors.
 func (n *inspection) whole(visitor func(bucket string) (func(element) error, error)) error {
 	n.seen = make([]uint64, n.meta.pages/64+1)
 	for number := range uint64(2) { // the meta pages
