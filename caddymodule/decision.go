@@ -77,7 +77,7 @@ func (d *decisions) log(v *visit, refused *refusal) {
 		return
 	}
 	client, _ := caddyhttp.GetVar(v.request.Context(), caddyhttp.ClientIPVarKey).(string)
-	unlogged, may := d.budget.Take(time.Now(), limit.Source(client))
+	unlogged, may := d.budget.Take(time.Now(), limit.Site(client))
 	if !may {
 		return
 	}

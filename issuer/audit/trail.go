@@ -26,8 +26,8 @@ type Trail struct {
 }
 
 // Lines about events that anybody can cause: for each such event so many at once,
-// and then so many a second, of which one address has a quarter at most. What is left
-// out is counted in the next line.
+// and then so many a second, of which one address (of IPv6, one /48) has a quarter at
+// most. What is left out is counted in the next line.
 const (
 	linesAtOnce    = 100
 	linesPerSecond = 20
@@ -72,7 +72,7 @@ func (t *Trail) write(ctx context.Context, event Event, remoteIP, requestID stri
 	unlogged := 0
 	if budget := t.budgets[event]; budget != nil {
 		var may bool
-		if unlogged, may = budget.Take(time.Now(), limit.Source(remoteIP)); !may {
+		if unlogged, may = budget.Take(time.Now(), limit.Site(remoteIP)); !may {
 			return
 		}
 	}
