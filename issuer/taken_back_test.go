@@ -107,7 +107,7 @@ func TestSignInRacesNewPassword(t *testing.T) {
 	must(t, f.SetPassword(t.Context(), stale.ID, newPassword))
 	v := f.visitor()
 	w := httptest.NewRecorder()
-	if _, _, err := f.signin.SignIn(w, v.request("GET", "/login", ""), stale, []string{"pwd"}, signin.ACRPassword); err == nil {
+	if _, _, err := f.signin.SignIn(w, v.request("GET", "/login", ""), stale, signin.ByPassword()); err == nil {
 		t.Error("a session was made by the old password")
 	}
 	if len(w.Result().Cookies()) != 0 {
