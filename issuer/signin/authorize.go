@@ -110,6 +110,9 @@ func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transactio
 	if errors.Is(err, storage.ErrNotFound) {
 		return h.showLogin(w, r, http.StatusOK, t, loginProblem{})
 	}
+	if errors.Is(err, errOtherQuestion) {
+		return h.advance(w, r, t)
+	}
 	if err != nil {
 		return err
 	}
