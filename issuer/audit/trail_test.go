@@ -114,3 +114,16 @@ func TestFloodOfOneSite(t *testing.T) {
 		t.Error("no line about another")
 	}
 }
+
+// What acts on whoever reads the log is in no line, whoever has made the text up:
+// another issuer names the subjects of its tokens.
+func TestTextsAreTame(t *testing.T) {
+	trail, log := newTestTrail()
+	trail.Record(httptest.NewRequest("POST", "/token", nil), TokenIssued,
+		slog.String("subject", "https://idp.test|alice\u202etxt\u200b\u2028\u009b31m"), slog.String("client_id", "svc"))
+	for _, line := range lines(t, log) {
+		if got := line["subject"]; got != "https://idp.test|alice?txt???31m" {
+			t.Errorf("subject %q", got)
+		}
+	}
+}
