@@ -34,6 +34,6 @@ var (
 		"IY-045": "Members that the server does not know, logo_uri and frontchannel_logout_uri among them, are ignored and kept nowhere.",
 		"IY-051": "A client may register itself for authorization_code, refresh_token and device_code; other grant types are refused.",
 		"IY-054": "A client's id and secrets are the server's to choose; members that the server does not know are ignored.",
-		"IY-062": "An address may register 20 clients an hour, and there may be 1000 clients that nobody has agreed to; each is forgotten after seven days. Beyond that the answer is 429.",
+		"IY-062": "An address may register 20 clients an hour, and there may be 1000 clients that nobody has agreed to, a quarter of them of one address; each is forgotten after seven days. Beyond that the answer is 429.",
 	}
 )

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 )
 
 func init() {
@@ -66,8 +69,18 @@ func (c *command) print(cmd *cobra.Command, answer json.RawMessage, v any, table
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := aligned.WriteTo(out)
+	_, err := io.WriteString(out, tame(aligned.String()))
 	return err
+}
+
+// tame takes out of lines what acts on a terminal, or on whoever reads them there:
+// strangers name themselves, and another issuer names what is in its tokens.
+func tame(lines string) string {
+	all := strings.Split(lines, "\n")
+	for n, line := range all {
+		all[n] = audit.Bounded(line, len(line))
+	}
+	return strings.Join(all, "\n")
 }
 
 // withOffline gives commands, and those below them, the flag --offline.

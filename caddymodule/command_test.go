@@ -1,14 +1,34 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
 )
+
+// TestTablesAreTame: whatever people are called, no table writes to the terminal of an
+// operator, or turns its text around.
+func TestTablesAreTame(t *testing.T) {
+	var out bytes.Buffer
+	cmd := new(cobra.Command)
+	cmd.SetOut(&out)
+	user := struct{ Username string }{}
+	err := new(command).print(cmd, json.RawMessage(`{"username":"caddy:\u001b[2J\u009bmallory\u202e"}`), &user, func(w *tabwriter.Writer) {
+		fmt.Fprintf(w, "NAME\tOPERATOR\n%s\tno\n", user.Username)
+	})
+	if want := "NAME" + strings.Repeat(" ", 17) + "OPERATOR\ncaddy:?[2J?mallory?  no\n"; err != nil || out.String() != want {
+		t.Errorf("%q, want %q (%v)", out.String(), want, err)
+	}
+}
 
 // TestCommands runs every command against a running server, as table and as
 // JSON.

@@ -76,7 +76,7 @@ func (d *decisions) log(v *visit, refused *refusal) {
 		return
 	}
 	client := clientIP(v.request)
-	unlogged, may := d.budget.Take(time.Now(), limit.Source(client))
+	unlogged, may := d.budget.Take(time.Now(), limit.Site(client))
 	if !may {
 		return
 	}

@@ -147,6 +147,13 @@ func (r *Remote) parseIntrospection(body []byte) (*Token, error) {
 			return nil, inactive("the token is not a bearer token")
 		}
 	}
+	if use, present := members["token_use"]; present {
+		// No member of RFC 7662, but one by which servers tell apart what they call
+		// active: a refresh token is so for weeks, and is shown to nobody but them.
+		if use, ok := use.str(); !ok || use != "access_token" && use != "access" {
+			return nil, inactive("the token is not an access token")
+		}
+	}
 	if _, bound := members["cnf"]; bound { // RFC 8705 §3.2, RFC 9449 §6.2
 		return nil, inactive("the token is bound to a key and is not accepted without proof")
 	}

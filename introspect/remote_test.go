@@ -36,6 +36,10 @@ func TestRemoteAnswers(t *testing.T) {
 		{`{"active":true,"iss":"https://evil.test"}`, 200, ErrInactive},
 		{`{"active":true,"token_type":"DPoP"}`, 200, ErrInactive},
 		{`{"active":true,"cnf":{"jkt":"x"}}`, 200, ErrInactive},
+		{`{"active":true,"token_type":"Bearer","token_use":"access_token"}`, 200, nil},
+		{`{"active":true,"token_type":"Bearer","token_use":"refresh_token"}`, 200, ErrInactive}, // Ory Hydra
+		{`{"active":true,"token_use":"id"}`, 200, ErrInactive},
+		{`{"active":true,"token_use":null}`, 200, ErrInactive},
 
 		{`{}`, 200, ErrUnavailable},
 		{`{"active":"true"}`, 200, ErrUnavailable},

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -18,7 +19,7 @@ import (
 // Storage kinds of requests for applications.
 const (
 	kindApplication        = "application"         // issuer, reference
-	kindApplicationPending = "application_pending" // issuer, reference: an index of those to answer
+	kindApplicationPending = "application_pending" // issuer, reference: an index of those to answer, with where each came from
 	kindApplicationSecret  = "application_secret"  // issuer, handle
 )
 
@@ -123,24 +124,27 @@ func (a *Application) begin() {
 // putNewApplication puts a request into the queue, or returns
 // errApplicationsFull.
 func (i *Issuer) putNewApplication(tx storage.Tx, a *Application) error {
-	pending := 0
-	err := tx.List(kindApplicationPending, applicationKey(i.config.URL, ""), func(string, []byte) error {
-		pending++
+	pending, fromThere, from := 0, 0, limit.Site(a.Address)
+	err := tx.List(kindApplicationPending, applicationKey(i.config.URL, ""), func(_ string, place []byte) error {
+		if pending++; from != "" && string(place) == from {
+			fromThere++
+		}
 		return nil
 	})
 	switch {
 	case err != nil:
 		return err
-	case pending >= maxPendingApplications:
+	case pending >= maxPendingApplications, fromThere >= shareOf(maxPendingApplications):
 		return errApplicationsFull
 	}
 	key := applicationKey(i.config.URL, a.Reference)
 	return errors.Join(
-		tx.Put(kindApplicationPending, key, nil, a.Expiry),
+		tx.Put(kindApplicationPending, key, []byte(from), a.Expiry),
 		record.Put(tx, kindApplication, key, a, a.Expiry),
 	)
 }
 
+// errApplicationsFull: there is no room in the queue, or none for more from there.
 var errApplicationsFull = errors.New("too many requests for applications wait for an answer")
 
 // answerApplication answers a pending request in a transaction that does

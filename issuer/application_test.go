@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -292,6 +293,34 @@ func TestApplicationsAreBounded(t *testing.T) {
 		}
 		fill()
 	})
+}
+
+// One stranger with time and a network of their own does not fill the queue: others
+// still have room.
+func TestApplicationsOfOneSite(t *testing.T) {
+	f := newFixture(t, withApplications)
+	send := func(address string) error {
+		a, _ := f.readApplication(typedApplication(oauth.Form(complete())))
+		a.Address = address
+		return f.addApplication(t.Context(), a)
+	}
+	taken := 0
+	for n := range maxPendingApplications {
+		switch err := send(fmt.Sprintf("2001:db8:1:%x::1", n)); {
+		case err == nil:
+			taken++
+		case !errors.Is(err, errApplicationsFull):
+			t.Fatal(err)
+		}
+	}
+	if taken != maxPendingApplications/4 {
+		t.Errorf("%d requests of one customer wait, want %d", taken, maxPendingApplications/4)
+	}
+	must(t, send("2001:db8:2::1"))
+	must(t, send("192.0.2.1"))
+	if _, err := f.RejectApplication(t.Context(), f.applications()[0].Reference, "no"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestApplicationsWithoutStorage(t *testing.T) {

@@ -140,7 +140,7 @@ func (f *fixture) signedIn(user *users.User) *visitor {
 func (v *visitor) signIn(user *users.User) {
 	v.t.Helper()
 	w := httptest.NewRecorder()
-	if _, _, err := v.f.signin.SignIn(w, v.request(http.MethodGet, "/account", ""), user, []string{"pwd"}, signin.ACRPassword); err != nil {
+	if _, _, err := v.f.signin.SignIn(w, v.request(http.MethodGet, "/account", ""), user, signin.ByPassword()); err != nil {
 		v.t.Fatal(err)
 	}
 	v.keep(w)

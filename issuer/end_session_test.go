@@ -103,3 +103,21 @@ func TestEndSessionConfirmation(t *testing.T) {
 	f.refreshed(offline.RefreshToken)
 	v.get(target).expectLocation("https://app.test/bye?state=s") // nobody is signed in: nothing to ask
 }
+
+// What a client posts comes from its own site, and browsers send it without our
+// cookies: the person is signed in all the same, and must not be told otherwise (§2:
+// MUST support POST).
+func TestEndSessionFromAnotherSite(t *testing.T) {
+	f := newFixture(t, withPeople)
+	v := f.signedIn(f.person(fixtureProfile))
+	q := url.Values{"id_token_hint": {f.redeemed(v.code()).IDToken}, "post_logout_redirect_uri": {"https://app.test/bye"}, "state": {"s"}}
+	posted := v.post("/end-session", q, func(r *http.Request) {
+		r.Header.Del("Cookie")
+		r.Header.Set("Origin", "https://app.test")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+	}).expectStatus(http.StatusSeeOther, "the browser comes back by GET, with the cookies")
+	v.get(posted.Header().Get("Location")).expectLocation("https://app.test/bye?state=s")
+	v.get("/account").expectPage(pages.ActionLogin, "signed out")
+	q.Set("state", strings.Repeat("s", 16<<10))
+	v.post("/end-session", q).expectStatus(http.StatusRequestURITooLong, "no longer than an address may be")
+}

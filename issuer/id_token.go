@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/introspect"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/ledger"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
@@ -28,7 +29,7 @@ type idTokenClaims struct {
 	Expiry   int64  `json:"exp"`
 	IssuedAt int64  `json:"iat"`
 
-	AuthTime        int64    `json:"auth_time,omitempty"`
+	AuthTime        *int64   `json:"auth_time,omitempty"`
 	Nonce           string   `json:"nonce,omitempty"`
 	ACR             string   `json:"acr,omitempty"`
 	AMR             []string `json:"amr,omitempty"`
@@ -49,7 +50,7 @@ func (i *Issuer) mintIDToken(ctx context.Context, client *clients.Client, approv
 	claims, err := json.Marshal(idTokenClaims{
 		Issuer: i.config.URL, Subject: a.Subject, Audience: client.ID,
 		Expiry: issued.Add(i.config.AccessTokenLifetime).Unix(), IssuedAt: issued.Unix(),
-		AuthTime: a.AuthTime.Unix(), Nonce: approved.nonce, ACR: a.ACR, AMR: a.AMR,
+		AuthTime: authTime(a), Nonce: approved.nonce, ACR: a.ACR, AMR: a.AMR,
 		AccessTokenHash: accessTokenHash(accessToken, i.realm.keys.Algorithm()),
 		personalClaims:  claimsFor(user, approved.scope),
 	})
@@ -57,6 +58,17 @@ func (i *Issuer) mintIDToken(ctx context.Context, client *clients.Client, approv
 		return "", err
 	}
 	return i.realm.keys.Sign(typeIDToken, claims)
+}
+
+// authTime is auth_time, or nothing where nobody has said when the person
+// authenticated. It is there whenever the client has sent max_age, as Core §2 wants,
+// because such a sign-in is not accepted then.
+func authTime(a *ledger.Authorization) *int64 {
+	if a.AuthTime.IsZero() {
+		return nil
+	}
+	seconds := a.AuthTime.Unix()
+	return &seconds
 }
 
 // accessTokenHash is at_hash: the left half of the hash that goes with the

@@ -2,13 +2,17 @@ package issuer
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -16,7 +20,11 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/upstream"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/users"
 )
 
 // onSocket serves an issuer at a loopback address, which is its URL.
@@ -132,15 +140,14 @@ func TestOpenIDClient(t *testing.T) {
 	}
 }
 
-// A second issuer is the identity provider of the first: the whole sign-in, and
-// answers that come from elsewhere, twice, or as a refusal.
-func TestUpstreamSignIn(t *testing.T) {
-	var first *fixture
+// behindProvider is an issuer, first, where people sign in at another one, idp, and
+// the address of each.
+func behindProvider(t *testing.T) (first, idp *fixture, here, there string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { first.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	// Beside each other on 127.0.0.1 the two would share cookies, which have no
 	// port: the first is known by another name.
-	here := strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
+	here = strings.Replace(server.URL, "127.0.0.1", "localhost", 1)
 	idp, idpServer := onSocket(t, func(c *Config) {
 		c.Clients = append(c.Clients, clients.Client{
 			Metadata: clients.Metadata{ID: "gate", Type: clients.Confidential, GrantTypes: []string{oauth.GrantAuthorizationCode},
@@ -148,18 +155,25 @@ func TestUpstreamSignIn(t *testing.T) {
 			Secrets: []clients.Secret{{Hash: clients.HashSecret("canary-gate")}},
 		})
 	})
-	alice := idp.personWithPassword(fixtureProfile, alicePassword)
 	provider := upstream.Config{ID: "idp", Issuer: idpServer.URL, ClientID: "gate", ClientSecret: "canary-gate"}
 	second := provider
 	second.ID = "second"
 	first = newFixture(t, withPeople, func(c *Config) {
 		c.URL, c.LocalLogin, c.Upstreams = here, false, []upstream.Config{provider, second}
 	})
+	return first, idp, here, idpServer.URL
+}
+
+// A second issuer is the identity provider of the first: the whole sign-in, and
+// answers that come from elsewhere, twice, or as a refusal.
+func TestUpstreamSignIn(t *testing.T) {
+	first, idp, here, there := behindProvider(t)
+	alice := idp.personWithPassword(fixtureProfile, alicePassword)
 	begin := func(s *surfer) ([]shownForm, *url.URL) {
 		t.Helper()
 		page, at, _ := s.get(here + "/authorize?" + authorization().Encode())
 		page, at, _ = s.press(page, at, pages.ActionUpstream)
-		if at.Host != strings.TrimPrefix(idpServer.URL, "http://") {
+		if at.Host != strings.TrimPrefix(there, "http://") {
 			t.Fatalf("at %s, want the identity provider", at)
 		}
 		return page, at
@@ -187,7 +201,7 @@ func TestUpstreamSignIn(t *testing.T) {
 	tokens := first.redeemed(answer.Query().Get("code"))
 	user, err := first.User(t.Context(), first.facts(tokens.AccessToken).Subject)
 	must(t, err)
-	if user.Provider != idpServer.URL || user.ProviderSubject != alice.ID || user.ID == alice.ID || user.Email != "alice@example.test" {
+	if user.Provider != there || user.ProviderSubject != alice.ID || user.ID == alice.ID || user.Email != "alice@example.test" {
 		t.Errorf("user %+v", user)
 	}
 
@@ -226,5 +240,93 @@ func TestUpstreamSignIn(t *testing.T) {
 	}
 	if got := status(stopped, callback); got != 400 {
 		t.Errorf("a second use: %d", got)
+	}
+}
+
+// A sign-in at another provider is as old as the provider says (OpenID Connect Core
+// §2, §3.1.2.1): whoever comes from there without being asked for anything has not
+// authenticated a moment ago.
+func TestUpstreamAuthTime(t *testing.T) {
+	first, idp, here, there := behindProvider(t)
+	alice := idp.personWithPassword(fixtureProfile, alicePassword)
+	s := newSurfer(t)
+	page, at, _ := s.get(here + "/authorize?" + authorization().Encode())
+	page, at, _ = s.press(page, at, pages.ActionUpstream)
+	page, at, _ = s.press(page, at, pages.ActionLogin, "username", "alice", "password", alicePassword)
+	page, at, _ = s.press(page, at, pages.ActionAllow)
+	s.press(page, at, pages.ActionAllow)
+	page, at, _ = s.get(here + "/account")
+	s.press(page, at, pages.ActionLogout)
+
+	long := idp.signedInSince(alice, time.Hour)
+	page, at, _ = s.get(here + "/authorize?" + authorization().Encode())
+	_, _, left := s.press(page, at, pages.ActionUpstream) // who asks for nothing any more, nor does the issuer
+	answer, err := url.Parse(left)
+	must(t, err)
+	claims := idTokenOf(t, first.redeemed(answer.Query().Get("code")).IDToken)
+	if stated, _ := claims["auth_time"].(float64); int64(stated) != long.Unix() {
+		t.Errorf("auth_time %v, want that of the provider, %d", claims["auth_time"], long.Unix())
+	}
+	page, at, left = s.get(here + "/authorize?" + authorization("max_age", "600").Encode())
+	if left != "" {
+		t.Fatalf("max_age=600, and an hour after the person authenticated the answer is %s", left)
+	}
+	if _, at, _ = s.press(page, at, pages.ActionUpstream); !strings.HasPrefix(at.String(), there+"/authorize") {
+		t.Errorf("at %s, want the provider's sign-in page", at)
+	}
+}
+
+// signedInSince makes all sign-ins of a person older than they are, and returns when
+// they were.
+func (f *fixture) signedInSince(user *users.User, ago time.Duration) (since time.Time) {
+	f.t.Helper()
+	must(f.t, f.store.Update(f.t.Context(), func(tx storage.Tx) error {
+		var account map[string]any
+		value, err := tx.Get("user", f.URL()+" "+user.ID)
+		if err == nil {
+			err = json.Unmarshal(value, &account)
+		}
+		if err != nil {
+			return err
+		}
+		delete(account, "password_changed") // it would be later than the sign-in
+		if err := record.Put(tx, "user", f.URL()+" "+user.ID, account, time.Time{}); err != nil {
+			return err
+		}
+		sessions := make(map[string]*signin.Session)
+		err = tx.List("session", f.URL()+" ", func(key string, value []byte) (err error) {
+			sessions[key], err = record.Decode[signin.Session]("session", value)
+			return err
+		})
+		for key, s := range sessions {
+			s.AuthTime = s.AuthTime.Add(-ago)
+			since = s.AuthTime
+			err = errors.Join(err, record.Put(tx, "session", key, s, s.Expiry))
+		}
+		return err
+	}))
+	return since
+}
+
+// Of a provider that does not say when the person authenticated nobody knows it: the
+// sign-in is older than any max_age, and the ID token states no time.
+func TestUnknownAuthTime(t *testing.T) {
+	f := newFixture(t, withPeople)
+	v := f.visitor()
+	w := httptest.NewRecorder()
+	_, _, err := f.signin.SignIn(w, v.request(http.MethodGet, "/account", ""), f.person(fixtureProfile), signin.Authentication{AMR: []string{"mfa"}})
+	must(t, err)
+	v.keep(w)
+	claims := idTokenOf(t, f.redeemed(v.code()).IDToken)
+	if stated, ok := claims["auth_time"]; ok {
+		t.Errorf("auth_time %v", stated)
+	}
+	v.authorize(authorization("max_age", "1000000")).expectPage(pages.ActionLogin, "nobody knows how old the sign-in is")
+	none := v.authorize(authorization("max_age", "1000000", "prompt", "none")).answerTo("https://app.test/cb")
+	if none.Get("error") != string(oauth.LoginRequired) {
+		t.Errorf("prompt=none: %v", none)
+	}
+	if !strings.Contains(v.get("/account").Body.String(), strconv.Itoa(time.Now().UTC().Year())) {
+		t.Error("the account does not say when the session began")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/keys"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/record"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/storage"
@@ -113,7 +114,7 @@ func (i *Issuer) register(w http.ResponseWriter, r *http.Request) (*registration
 		if err := i.putRequestOf(tx, request); err != nil {
 			return err
 		}
-		return i.putRegistered(tx, client)
+		return i.putRegistered(tx, client, limit.Site(i.config.ClientIP(r)))
 	})
 	if err != nil {
 		return nil, err
@@ -149,17 +150,22 @@ func (i *Issuer) newRegistered(accepted *selfDescription) (client *clients.Clien
 }
 
 // putRegistered writes a new client, if there is room for one more that nobody
-// uses.
-func (i *Issuer) putRegistered(tx storage.Tx, client *clients.Client) error {
-	unused, err := clients.CountUnused(tx, i.config.URL)
+// uses: in all, and of those that come from one place.
+func (i *Issuer) putRegistered(tx storage.Tx, client *clients.Client, from string) error {
+	unused, fromThere, err := clients.CountUnused(tx, i.config.URL, from)
 	if err != nil {
 		return err
 	}
-	if unused >= i.config.Registration.Unused {
+	if most := i.config.Registration.Unused; unused >= most || fromThere >= shareOf(most) {
 		return tooMany("too many clients have registered that nobody uses; try again later", time.Hour)
 	}
-	return clients.PutUnused(tx, i.config.URL, client)
+	return clients.PutUnused(tx, i.config.URL, client, from)
 }
+
+// shareOf is how many of the places in a queue that strangers fill one of them may
+// have: a quarter, so that it takes several to leave no room for others; and never
+// fewer than somebody who tries things out needs.
+func shareOf(places int) int { return max(places/4, min(places, 20)) }
 
 // spendRegistration takes one registration, or one update, from the budget of
 // the address that the request came from.

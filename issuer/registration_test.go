@@ -353,6 +353,30 @@ func TestRegistrationFlood(t *testing.T) {
 	})
 }
 
+// One address does not fill all the places for clients that nobody uses, however
+// much time it takes: others can still register.
+func TestRegistrationFloodInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		address := "192.0.2.1"
+		f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) {
+			c.Registration.Unused = 100
+			c.ClientIP = func(*http.Request) string { return address }
+		})
+		made := 0
+		for range 200 {
+			if w := f.postMetadata(goodMetadata); w.Code == 201 {
+				made++
+			}
+			time.Sleep(3 * time.Minute)
+		}
+		if made != 25 {
+			t.Errorf("%d clients of one address, want a quarter of the places", made)
+		}
+		address = "192.0.2.2"
+		f.selfRegistered(goodMetadata)
+	})
+}
+
 // Many at once do not pass the cap together.
 func TestRegistrationFloodAtOnce(t *testing.T) {
 	f := newFixture(t, withRegistration(RegistrationOpen), func(c *Config) { c.Registration.Unused = 3 })

@@ -77,6 +77,37 @@ func TestDeviceIsToWhatWasShown(t *testing.T) {
 	again.press(pages.ActionAllow).expectStatus(200, "agreed")
 }
 
+// What is agreed to is what was shown, also when the client changes itself between the
+// person's answer and the transaction that writes it, which may wait for others.
+func TestAgreementIsToWhatWasShownMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, withRegistration(RegistrationOpen))
+		c := f.selfRegistered(`{"redirect_uris":["https://app.test/cb"],"client_name":"Before","scope":"openid"}`)
+		v := f.signedIn(f.person(fixtureProfile))
+		q := authorization("client_id", c.ID, "scope", "openid")
+		page := v.authorize(q)
+		f.store.hold(2)
+		answered := make(chan *shown)
+		go func() { answered <- page.press(pages.ActionAllow) }()
+		synctest.Wait()
+		must(t, f.store.Storage.Update(t.Context(), func(tx storage.Tx) error {
+			client, err := clients.Get(tx, fixtureURL, c.ID)
+			if err != nil {
+				return err
+			}
+			client.Name, client.Registration.Changed = "After", record.Now()
+			return clients.Put(tx, fixtureURL, client)
+		}))
+		time.Sleep(2 * time.Second)
+		must(t, f.store.Update(t.Context(), func(storage.Tx) error { return nil }))
+		again := (<-answered).expectPage(pages.ActionAllow, "it is another question now")
+		if !strings.Contains(again.Body.String(), "After") {
+			t.Error("the new question does not show what is new")
+		}
+		v.authorize(q).expectPage(pages.ActionAllow, "nobody has agreed to the new description")
+	})
+}
+
 // No token outlives the authorization that it belongs to, or there would be nothing
 // left to disconnect (a device may come for its tokens minutes after the decision).
 func TestTokenEndsWithItsAuthorization(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/clients"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/device"
+	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/pages"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/signin"
@@ -106,7 +107,7 @@ func TestSignInRacesNewPassword(t *testing.T) {
 	must(t, f.SetPassword(t.Context(), stale.ID, newPassword))
 	v := f.visitor()
 	w := httptest.NewRecorder()
-	if _, _, err := f.signin.SignIn(w, v.request("GET", "/login", ""), stale, []string{"pwd"}, signin.ACRPassword); err == nil {
+	if _, _, err := f.signin.SignIn(w, v.request("GET", "/login", ""), stale, signin.ByPassword()); err == nil {
 		t.Error("a session was made by the old password")
 	}
 	if len(w.Result().Cookies()) != 0 {
@@ -233,6 +234,27 @@ func TestDevicesOfOneNetwork(t *testing.T) {
 	}
 	if taken != device.MaxPerAddress {
 		t.Errorf("%d requests of one /64 were taken in, want %d", taken, device.MaxPerAddress)
+	}
+}
+
+// Nor do all the networks of one customer.
+func TestDevicesOfOneSite(t *testing.T) {
+	var p device.Pending
+	add := func(address string) bool {
+		ok, err := p.Add(device.Request{ID: "x", UserCode: device.NewUserCode(), Address: address, Expiry: time.Now().Add(time.Minute)})
+		return ok && err == nil
+	}
+	taken := 0
+	for n := range 20_000 {
+		if add(fmt.Sprintf("2001:db8:1:%x::1", n)) {
+			taken++
+		}
+	}
+	if want := limit.NetworksOfSite * device.MaxPerAddress; taken != want {
+		t.Errorf("%d requests of one /48 were taken in, want %d", taken, want)
+	}
+	if !add("192.0.2.1") {
+		t.Error("there is no room for others")
 	}
 }
 

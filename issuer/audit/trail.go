@@ -26,8 +26,8 @@ type Trail struct {
 }
 
 // Lines about events that anybody can cause: for each such event so many at once,
-// and then so many a second, of which one address has a quarter at most. What is left
-// out is counted in the next line.
+// and then so many a second, of which one address (of IPv6, one /48) has a quarter at
+// most. What is left out is counted in the next line.
 const (
 	linesAtOnce    = 100
 	linesPerSecond = 20
@@ -48,7 +48,9 @@ func NewTrail(logger *slog.Logger, issuer string, clientIP, requestID func(*http
 
 // Record writes the line about an event that a request to the issuer caused.
 // Attributes whose value is empty are left out. Values that come from the request
-// and were not found to be known ones pass through Loggable first.
+// and were not found to be known ones pass through Loggable first, which bounds them;
+// what acts on whoever reads the log is taken out of all texts, for another issuer may
+// have named a subject, and another program a client.
 func (t *Trail) Record(r *http.Request, event Event, attrs ...slog.Attr) {
 	if t.logger.Enabled(r.Context(), slog.LevelInfo) { // else nobody needs to make up an id
 		t.write(r.Context(), event, t.clientIP(r), t.requestID(r), attrs)
@@ -72,16 +74,20 @@ func (t *Trail) write(ctx context.Context, event Event, remoteIP, requestID stri
 	unlogged := 0
 	if budget := t.budgets[event]; budget != nil {
 		var may bool
-		if unlogged, may = budget.Take(time.Now(), limit.Source(remoteIP)); !may {
+		if unlogged, may = budget.Take(time.Now(), limit.Site(remoteIP)); !may {
 			return
 		}
 	}
 	line := make([]slog.Attr, 0, len(attrs)+5)
 	line = append(line, slog.String("event", string(event)))
 	for _, attr := range append([]slog.Attr{slog.String("issuer", t.issuer)}, attrs...) {
-		if !isEmpty(attr.Value) {
-			line = append(line, attr)
+		if isEmpty(attr.Value) {
+			continue
 		}
+		if attr.Value.Kind() == slog.KindString {
+			attr.Value = slog.StringValue(tame(attr.Value.String()))
+		}
+		line = append(line, attr)
 	}
 	if requestID != "" {
 		line = append(line, slog.String("request_id", requestID))
@@ -110,14 +116,18 @@ func isEmpty(v slog.Value) bool {
 // the log, so that one event is one line of a known size.
 func Loggable(s string) string { return Bounded(s, 128) }
 
-// Bounded is Loggable for texts of another length, in bytes. Control characters are
-// replaced, those of eight bits too, which terminals obey as they do an escape; and so
-// is what turns the direction of the text beside it, separates lines, or cannot be
-// seen (Unicode Cf, Zl and Zp).
+// Bounded is Loggable for texts of another length, in bytes.
 func Bounded(s string, most int) string {
 	if len(s) > most {
 		s = s[:most] + "..."
 	}
+	return tame(s)
+}
+
+// tame replaces control characters, those of eight bits too, which terminals obey as
+// they do an escape; and what turns the direction of the text beside it, separates
+// lines, or cannot be seen (Unicode Cf, Zl and Zp).
+func tame(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return '?'

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -92,4 +93,37 @@ func TestFlood(t *testing.T) {
 			t.Errorf("the next line does not tell of those that were left out: %v", got)
 		}
 	})
+}
+
+// TestFloodOfOneSite: one customer's 65,536 networks leave room for the lines about
+// others.
+func TestFloodOfOneSite(t *testing.T) {
+	log, from := new(bytes.Buffer), ""
+	trail := NewTrail(slog.New(slog.NewJSONHandler(log, nil)), "https://auth.test",
+		func(*http.Request) string { return from }, func(*http.Request) string { return "" })
+	r := httptest.NewRequest("POST", "/token", nil)
+	for n := range 3 * linesAtOnce {
+		from = fmt.Sprintf("2001:db8:1:%x::1", n)
+		trail.Record(r, LoginFailed)
+	}
+	if n := len(lines(t, log)); n != linesAtOnce/sharesOfBudget {
+		t.Errorf("%d lines about one customer, want %d", n, linesAtOnce/sharesOfBudget)
+	}
+	from = "192.0.2.1"
+	if trail.Record(r, LoginFailed); len(lines(t, log)) != 1 {
+		t.Error("no line about another")
+	}
+}
+
+// What acts on whoever reads the log is in no line, whoever has made the text up:
+// another issuer names the subjects of its tokens.
+func TestTextsAreTame(t *testing.T) {
+	trail, log := newTestTrail()
+	trail.Record(httptest.NewRequest("POST", "/token", nil), TokenIssued,
+		slog.String("subject", "https://idp.test|alice\u202etxt\u200b\u2028\u009b31m"), slog.String("client_id", "svc"))
+	for _, line := range lines(t, log) {
+		if got := line["subject"]; got != "https://idp.test|alice?txt???31m" {
+			t.Errorf("subject %q", got)
+		}
+	}
 }

@@ -49,3 +49,16 @@ func (c *Client) IsInForce(tx storage.Tx, issuer string) (bool, error) {
 	}
 	return err == nil && !now.Disabled && now.Created.Equal(c.Created) && now.LastDisabled.Equal(c.LastDisabled), err
 }
+
+// IsUnchanged is IsInForce for a client that somebody has been shown: it has not
+// changed what it says about itself either.
+func (c *Client) IsUnchanged(tx storage.Tx, issuer string) (bool, error) {
+	switch inForce, err := c.IsInForce(tx, issuer); {
+	case err != nil || !inForce:
+		return false, err
+	case c.Registration == nil:
+		return true, nil // only one that registered itself can
+	}
+	now, err := Get(tx, issuer, c.ID)
+	return err == nil && now.Registration != nil && now.Registration.Changed.Equal(c.Registration.Changed), err
+}

@@ -8,8 +8,8 @@ import (
 )
 
 // kindUnused is the storage kind of an index: the clients that registered
-// themselves and that nobody has consented to yet. An entry and its client expire
-// together.
+// themselves and that nobody has consented to yet, each with where it registered from.
+// An entry and its client expire together.
 const kindUnused = "unused_client"
 
 // Registration is what is kept of a client that registered itself (RFC 7591),
@@ -72,10 +72,11 @@ func Keep(tx storage.Tx, issuer, id string) error {
 	return PutLasting(tx, issuer, client)
 }
 
-// PutUnused writes a client that goes at its UnusedUntil if nobody consents to it.
-func PutUnused(tx storage.Tx, issuer string, client *Client) error {
+// PutUnused writes a client that goes at its UnusedUntil if nobody consents to it. from
+// is where it registered from; empty: not known.
+func PutUnused(tx storage.Tx, issuer string, client *Client, from string) error {
 	return errors.Join(
-		tx.Put(kindUnused, clientKey(issuer, client.ID), nil, client.Registration.UnusedUntil),
+		tx.Put(kindUnused, clientKey(issuer, client.ID), []byte(from), client.Registration.UnusedUntil),
 		Put(tx, issuer, client),
 	)
 }
@@ -88,10 +89,16 @@ func PutLasting(tx storage.Tx, issuer string, client *Client) error {
 	return errors.Join(tx.Delete(kindUnused, clientKey(issuer, client.ID)), Put(tx, issuer, client))
 }
 
-// CountUnused counts the clients that nobody has consented to yet.
-func CountUnused(tx storage.Tx, issuer string) (n int, err error) {
-	err = tx.List(kindUnused, clientKey(issuer, ""), func(string, []byte) error { n++; return nil })
-	return n, err
+// CountUnused counts the clients that nobody has consented to yet, and those of them
+// that registered from a place.
+func CountUnused(tx storage.Tx, issuer, from string) (all, fromThere int, err error) {
+	err = tx.List(kindUnused, clientKey(issuer, ""), func(_ string, place []byte) error {
+		if all++; from != "" && string(place) == from {
+			fromThere++
+		}
+		return nil
+	})
+	return all, fromThere, err
 }
 
 // IsWaiting tells whether an operator is still to decide about the client.

@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,15 +14,17 @@ const (
 	// to make, so they are kept in memory, and only so many.
 	maxPending = 10_000
 
-	// MaxPerAddress is how many of them may be of one address.
+	// MaxPerAddress is how many of them may be of one address, and maxPerSite of one
+	// customer's networks.
 	MaxPerAddress = 100
+	maxPerSite    = MaxPerAddress * limit.NetworksOfSite
 )
 
 // Pending are the requests that wait for a person, by user code.
 type Pending struct {
 	mu        sync.Mutex
 	byCode    map[string]*waiting
-	byAddress map[string]int
+	byAddress map[string]int // by limit.Source, and by limit.Site
 }
 
 // waiting is one of them, with the pace of its polls.
@@ -45,16 +48,29 @@ func (p *Pending) Add(q Request) (bool, error) {
 	if _, taken := p.byCode[q.UserCode]; taken {
 		return false, nil
 	}
-	by := limit.Source(q.Address)
-	if len(p.byCode) >= maxPending || p.byAddress[by] >= MaxPerAddress {
+	if !p.hasRoom(q.Address) {
 		p.expire(time.Now())
-		if len(p.byCode) >= maxPending || p.byAddress[by] >= MaxPerAddress {
+		if !p.hasRoom(q.Address) {
 			return false, errTooMany
 		}
 	}
 	p.byCode[q.UserCode] = &waiting{Request: q, interval: Interval}
-	p.byAddress[by]++
+	p.count(q.Address, 1)
 	return true, nil
+}
+
+// hasRoom tells whether one more request of an address may wait. It holds the lock.
+func (p *Pending) hasRoom(address string) bool {
+	return len(p.byCode) < maxPending && p.byAddress[limit.Source(address)] < MaxPerAddress && p.byAddress[limit.Site(address)] < maxPerSite
+}
+
+// count counts the requests of an address. It holds the lock.
+func (p *Pending) count(address string, n int) {
+	for _, by := range slices.Compact([]string{limit.Source(address), limit.Site(address)}) {
+		if p.byAddress[by] += n; p.byAddress[by] <= 0 {
+			delete(p.byAddress, by)
+		}
+	}
 }
 
 // Find returns the request with that user code, while it waits.
@@ -121,8 +137,5 @@ func (p *Pending) expire(now time.Time) {
 // drop holds the lock.
 func (p *Pending) drop(d *waiting) {
 	delete(p.byCode, d.UserCode)
-	by := limit.Source(d.Address)
-	if p.byAddress[by]--; p.byAddress[by] <= 0 {
-		delete(p.byAddress, by)
-	}
+	p.count(d.Address, -1)
 }

@@ -25,8 +25,9 @@ type Authorization struct {
 	Scope    oauth.Scope `json:"scope"`
 	Audience []string    `json:"audience"`
 
-	// How the person signed in, for ID tokens (OpenID Connect Core §2).
-	AuthTime time.Time `json:"auth_time"`
+	// How the person signed in, for ID tokens (OpenID Connect Core §2). AuthTime is
+	// zero where another provider has authenticated them and does not say when.
+	AuthTime time.Time `json:"auth_time,omitzero"`
 	AMR      []string  `json:"amr,omitempty"`
 	ACR      string    `json:"acr,omitempty"`
 	Nonce    string    `json:"nonce,omitempty"`

@@ -1,22 +1,67 @@
 // Package limit holds down what one address may do, however often it asks.
+//
+//	limiter.go  budgets of events
+//	network.go  what counts as one address
 package limit
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 )
 
 // Limiter counts, by address and in memory, what may happen only so often. An
-// address has a budget of free events that refills by one every refill. What
-// is one address, Source says.
+// address has a budget of free events that refills by one every refill. IPv6
+// addresses count by their /64 (see Source), and those of one /48 (see Site)
+// together have no more than NetworksOfSite times that.
 type Limiter struct {
-	free   int
-	refill time.Duration
-
 	taking sync.Mutex // held by Take, so that of two at once one is the last
 
-	mu     sync.Mutex
+	sources, sites budgets
+}
+
+// New makes a limiter of so many free events, of which one comes back every
+// refill.
+func New(free int, refill time.Duration) *Limiter {
+	return &Limiter{
+		sources: budgets{free: free, refill: refill, spent: make(map[string]spending)},
+		sites:   budgets{free: free * NetworksOfSite, refill: refill / NetworksOfSite, spent: make(map[string]spending)},
+	}
+}
+
+// Take takes one event from the budget of the address, if there is one left:
+// wait is zero. Else it takes nothing, and wait is how long until there is.
+func (l *Limiter) Take(address string) (wait time.Duration) {
+	l.taking.Lock()
+	defer l.taking.Unlock()
+	now, source, site := time.Now(), Source(address), Site(address)
+	if wait = l.sources.wait(source, now); source != site {
+		wait = max(wait, l.sites.wait(site, now))
+	}
+	if wait > 0 {
+		return wait
+	}
+	l.sources.count(source, now)
+	if source != site {
+		l.sites.count(site, now)
+	}
+	return 0
+}
+
+// GiveBack returns the event that was taken last to the budget of the address.
+func (l *Limiter) GiveBack(address string) {
+	l.taking.Lock()
+	defer l.taking.Unlock()
+	source, site := Source(address), Site(address)
+	l.sources.giveBack(source)
+	if source != site {
+		l.sites.giveBack(site)
+	}
+}
+
+// budgets are those of all addresses, or of all sites. The Limiter has the lock.
+type budgets struct {
+	free   int
+	refill time.Duration
 	spent  map[string]spending
 	pruned time.Time
 }
@@ -29,94 +74,47 @@ type spending struct{ until time.Time }
 // that owe nothing are forgotten, and if that is not enough, nobody new passes.
 const maxLimited = 100_000
 
-// New makes a limiter of so many free events, of which one comes back every
-// refill.
-func New(free int, refill time.Duration) *Limiter {
-	return &Limiter{free: free, refill: refill, spent: make(map[string]spending)}
-}
-
-// wait is how long the address has to wait until it may try; zero if it may now.
-func (l *Limiter) wait(address string) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	s, known := l.spent[Source(address)]
+// wait is how long someone has to wait until they may try; zero if they may now.
+func (b *budgets) wait(by string, now time.Time) time.Duration {
+	s, known := b.spent[by]
 	if !known {
-		if len(l.spent) >= maxLimited {
-			l.prune(now)
+		if len(b.spent) >= maxLimited {
+			b.prune(now)
 		}
-		if len(l.spent) >= maxLimited {
-			return l.refill
+		if len(b.spent) >= maxLimited {
+			return b.refill
 		}
 		return 0
 	}
-	return max(0, s.until.Sub(now)-time.Duration(l.free-1)*l.refill)
+	return max(0, s.until.Sub(now)-time.Duration(b.free-1)*b.refill)
 }
 
-// count takes one event from the budget of the address.
-func (l *Limiter) count(address string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	by := Source(address)
-	s := l.spent[by]
+// count takes one event from a budget.
+func (b *budgets) count(by string, now time.Time) {
+	s := b.spent[by]
 	if s.until.Before(now) {
 		s.until = now
 	}
-	s.until = s.until.Add(l.refill)
-	l.spent[by] = s
+	s.until = s.until.Add(b.refill)
+	b.spent[by] = s
 }
 
-// Take takes one event from the budget of the address, if there is one left:
-// wait is zero. Else it takes nothing, and wait is how long until there is.
-func (l *Limiter) Take(address string) (wait time.Duration) {
-	l.taking.Lock()
-	defer l.taking.Unlock()
-	if wait = l.wait(address); wait == 0 {
-		l.count(address)
-	}
-	return wait
-}
-
-// GiveBack returns the event that was taken last to the budget of the address.
-func (l *Limiter) GiveBack(address string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	by := Source(address)
-	if s, ok := l.spent[by]; ok {
-		s.until = s.until.Add(-l.refill)
-		l.spent[by] = s
+func (b *budgets) giveBack(by string) {
+	if s, ok := b.spent[by]; ok {
+		s.until = s.until.Add(-b.refill)
+		b.spent[by] = s
 	}
 }
 
-// prune forgets budgets that are whole again. It holds the lock.
-func (l *Limiter) prune(now time.Time) {
-	if now.Sub(l.pruned) < l.refill {
+// prune forgets budgets that are whole again.
+func (b *budgets) prune(now time.Time) {
+	if now.Sub(b.pruned) < b.refill {
 		return
 	}
-	l.pruned = now
-	for by, s := range l.spent {
+	b.pruned = now
+	for by, s := range b.spent {
 		if !s.until.After(now) {
-			delete(l.spent, by)
+			delete(b.spent, by)
 		}
 	}
-}
-
-// Source is what an address is counted as: an IPv4 address, or the /64 of an IPv6
-// one, which is the least that one customer has. A port is ignored. What is no
-// address at all counts as one, "".
-func Source(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return ""
-		}
-		ip = withPort.Addr()
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
 }

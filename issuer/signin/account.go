@@ -111,7 +111,7 @@ func (h *Handler) changePassword(w http.ResponseWriter, r *http.Request, s *Sess
 	if err != nil {
 		return err
 	}
-	if _, _, err := h.SignIn(w, r, user, []string{amrPassword}, ACRPassword); err != nil {
+	if _, _, err := h.SignIn(w, r, user, ByPassword()); err != nil {
 		return err
 	}
 	h.config.Trail.Record(r, audit.PasswordChanged, slog.String("subject", s.Subject))
@@ -183,11 +183,11 @@ func (h *Handler) showAccount(w http.ResponseWriter, r *http.Request, status int
 		Connections: connections, LanguageURL: h.path("/account"),
 		Operator: s.User.Operator && h.config.Applications, ApplicationsURL: h.ApplicationPath(""),
 	}
-	slices.SortFunc(sessions, func(a, b *Session) int { return b.AuthTime.Compare(a.AuthTime) })
+	slices.SortFunc(sessions, func(a, b *Session) int { return b.Started.Compare(a.Started) })
 	for _, other := range sessions {
 		page.Sessions = append(page.Sessions, pages.Session{
 			ID: sessionID(other), Current: other.Key == s.Key, Browser: browserName(other.Browser),
-			Address: other.Address, Started: other.AuthTime, LastSeen: other.AuthTime,
+			Address: other.Address, Started: other.Started, LastSeen: other.Started,
 		})
 	}
 	h.config.Pages.Account(w, r, status, page)

@@ -193,6 +193,8 @@ func (q *authorizationRequest) needsSignIn(s *Session, t *transaction) bool {
 	case s.Key == t.SignedIn:
 		return false
 	}
-	age := max(0, time.Since(s.AuthTime)) // of another node, whose clock may be ahead
+	// Of another node, whose clock may be ahead; of a sign-in at another provider that
+	// does not say when, older than everything.
+	age := max(0, time.Since(s.AuthTime))
 	return q.promptLogin || (q.maxAge >= 0 && age >= q.maxAge)
 }

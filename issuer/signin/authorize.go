@@ -21,27 +21,34 @@ import (
 const maxQuery = 16 << 10
 
 // ServeAuthorize is the authorization endpoint (RFC 6749 §3.1). It takes the
-// request by GET or POST and goes as far as it can without the person. A POST is
-// turned into a GET first: it comes from the client's site, so browsers send it
-// without our cookies, and the person would look signed out.
+// request by GET or POST and goes as far as it can without the person.
 func (h *Handler) ServeAuthorize(w http.ResponseWriter, r *http.Request) error {
-	query := r.URL.RawQuery
 	if r.Method == http.MethodPost {
 		f, err := oauth.ReadForm(w, r)
 		if err != nil {
 			return err
 		}
-		query = url.Values(f).Encode()
+		return redirectToGet(w, h.path("/authorize"), f)
 	}
-	if len(query) > maxQuery {
-		return &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, Code: oauth.InvalidRequest, Detail: "The request is too long."}
+	if len(r.URL.RawQuery) > maxQuery {
+		return errLongQuery
 	}
-	if r.Method == http.MethodPost {
-		Redirect(w, h.path("/authorize")+"?"+query)
-		return nil
-	}
-	t := h.newTransaction(forAuthorization, query, h.Browser(w, r))
+	t := h.newTransaction(forAuthorization, r.URL.RawQuery, h.Browser(w, r))
 	return h.advance(w, r, t)
+}
+
+var errLongQuery = &PageError{Status: http.StatusRequestURITooLong, Kind: pages.ErrorRequest, Code: oauth.InvalidRequest, Detail: "The request is too long."}
+
+// redirectToGet turns a POST into a GET of the same. What a client posts comes from
+// its own site, so browsers send it without our cookies, and the person would look
+// signed out.
+func redirectToGet(w http.ResponseWriter, path string, f oauth.Form) error {
+	query := url.Values(f).Encode()
+	if len(query) > maxQuery {
+		return errLongQuery
+	}
+	Redirect(w, path+"?"+query)
+	return nil
 }
 
 // advance takes an authorization request as far as it goes: to the sign-in page,
@@ -102,6 +109,9 @@ func (h *Handler) giveCode(w http.ResponseWriter, r *http.Request, t *transactio
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		return h.showLogin(w, r, http.StatusOK, t, loginProblem{})
+	}
+	if errors.Is(err, errOtherQuestion) {
+		return h.advance(w, r, t)
 	}
 	if err != nil {
 		return err

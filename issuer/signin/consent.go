@@ -70,10 +70,21 @@ func (p *People) rememberedIn(tx storage.Tx, subject string, client *clients.Cli
 	return c, err
 }
 
+// errOtherQuestion: the client was changed, or taken away, after the person had
+// pressed the button and before that was written down.
+var errOtherQuestion = errors.New("the client is not the one any more that the person was shown")
+
 // agree adds what is asked for to what is remembered as it is now, so that what
 // was taken back a moment ago does not come back with it. It returns the agreement's
-// id.
+// id. The error is errOtherQuestion if the client is not the one any more that the
+// person was shown.
 func (p *People) agree(tx storage.Tx, subject string, client *clients.Client, scope oauth.Scope, audience []string) (agreement string, err error) {
+	switch same, err := client.IsUnchanged(tx, p.issuer); {
+	case err != nil:
+		return "", err
+	case !same:
+		return "", errOtherQuestion
+	}
 	c, err := p.rememberedIn(tx, subject, client)
 	if err != nil {
 		return "", err

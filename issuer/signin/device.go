@@ -163,7 +163,10 @@ func (h *Handler) decideDevice(w http.ResponseWriter, r *http.Request, f oauth.F
 	default:
 		return oauth.Refuse(oauth.InvalidRequest, "the form has no decision")
 	}
-	if err := h.recordDecision(r, q, client, s, approved); err != nil {
+	switch err := h.recordDecision(r, q, client, s, approved); {
+	case errors.Is(err, errOtherQuestion):
+		return h.askDevice(w, r, t)
+	case err != nil:
 		return err
 	}
 	h.config.Pages.DeviceResult(w, r, http.StatusOK, pages.DeviceResult{Client: client.DisplayName(), Approved: approved, LanguageURL: h.path("/device")})

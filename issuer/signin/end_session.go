@@ -31,6 +31,9 @@ func (h *Handler) ServeEndSession(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	if s == nil && r.Method == http.MethodPost && f.Get(pages.FieldCSRF) == "" {
+		return redirectToGet(w, h.path("/end-session"), f)
+	}
 	q, err := h.parseLogout(r, f)
 	if err != nil {
 		return err

@@ -116,7 +116,7 @@ func (h *Handler) loginLocal(w http.ResponseWriter, r *http.Request, t *transact
 	case err != nil:
 		return err
 	}
-	return h.signedIn(w, r, t, user, []string{amrPassword}, ACRPassword)
+	return h.signedIn(w, r, t, user, ByPassword())
 }
 
 // loginCaddy signs in as the user whom an authentication handler of Caddy's has
@@ -136,19 +136,19 @@ func (h *Handler) loginCaddy(w http.ResponseWriter, r *http.Request, t *transact
 	if err != nil {
 		return err
 	}
-	return h.signedIn(w, r, t, user, nil, "")
+	return h.signedIn(w, r, t, user, Authentication{Time: time.Now().UTC()})
 }
 
 // signedIn begins the session and goes on with what the sign-in was for.
-func (h *Handler) signedIn(w http.ResponseWriter, r *http.Request, t *transaction, user *users.User, amr []string, acr string) error {
-	s, browser, err := h.SignIn(w, r, user, amr, acr)
+func (h *Handler) signedIn(w http.ResponseWriter, r *http.Request, t *transaction, user *users.User, by Authentication) error {
+	s, browser, err := h.SignIn(w, r, user, by)
 	if errors.Is(err, users.ErrWrongPassword) || errors.Is(err, storage.ErrNotFound) {
 		return h.showLogin(w, r, http.StatusUnauthorized, t, loginProblem{problem: pages.LoginCredentials})
 	}
 	if err != nil {
 		return err
 	}
-	h.config.Trail.Record(r, audit.Login, slog.String("subject", user.ID), slog.Any("amr", amr))
+	h.config.Trail.Record(r, audit.Login, slog.String("subject", user.ID), slog.Any("amr", by.AMR))
 	t.Browser, t.SignedIn = browser, s.Key
 	Redirect(w, h.continuation(t))
 	return nil

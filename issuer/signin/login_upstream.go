@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/audit"
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/oauth"
@@ -101,7 +102,16 @@ func (h *Handler) finishUpstream(w http.ResponseWriter, r *http.Request, provide
 	if err != nil {
 		return err
 	}
-	return h.signedIn(w, r, t, user, identity.AMR, identity.ACR)
+	return h.signedIn(w, r, t, user, Authentication{sinceThen(identity.AuthTime), identity.AMR, identity.ACR})
+}
+
+// sinceThen is when a provider says that a person authenticated there: perhaps long
+// before it sent them here, and never later, though its clock may be ahead.
+func sinceThen(stated time.Time) time.Time {
+	if now := time.Now(); stated.After(now) {
+		stated = now
+	}
+	return stated.UTC()
 }
 
 // upstreamProblem tells the person that the provider could not sign them in: the

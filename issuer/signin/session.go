@@ -24,10 +24,15 @@ const (
 // Session is a browser in which a person has signed in. One sign-in serves all
 // clients; signing out ends it for all.
 type Session struct {
-	Subject  string    `json:"sub"`
-	AuthTime time.Time `json:"auth_time"`
-	AMR      []string  `json:"amr,omitempty"`
-	ACR      string    `json:"acr,omitempty"`
+	Subject string `json:"sub"`
+
+	// AuthTime is when the person authenticated; zero where somebody else has
+	// authenticated them and does not say when. Started is when the session began.
+	AuthTime time.Time `json:"auth_time,omitzero"`
+	Started  time.Time `json:"started"`
+
+	AMR []string `json:"amr,omitempty"`
+	ACR string   `json:"acr,omitempty"`
 
 	Browser string    `json:"browser,omitempty"` // User-Agent, shortened
 	Address string    `json:"address,omitempty"`
@@ -80,7 +85,22 @@ func (p *People) LoadSession(tx storage.Tx, key string) (*Session, error) {
 		return nil, storage.ErrNotFound
 	}
 	s.Key, s.User = key, user
+	if s.Started.IsZero() { // of before the two times were told apart
+		s.Started = s.AuthTime
+	}
 	return s, nil
+}
+
+// Authentication is how a person has proven who they are (OpenID Connect Core §2).
+type Authentication struct {
+	Time time.Time // zero: not known
+	AMR  []string
+	ACR  string
+}
+
+// ByPassword is authentication by a password that was checked here and now.
+func ByPassword() Authentication {
+	return Authentication{Time: time.Now().UTC(), AMR: []string{amrPassword}, ACR: ACRPassword}
 }
 
 // SignIn makes a session and gives the browser its cookie: always a new one, so
@@ -88,11 +108,11 @@ func (p *People) LoadSession(tx storage.Tx, key string) (*Session, error) {
 // is ended, and whatever the browser had begun must go on under browser, its new
 // name. The error is users.ErrWrongPassword or storage.ErrNotFound if the person
 // has another password, may not act or is gone since they were authenticated.
-func (h *Handler) SignIn(w http.ResponseWriter, r *http.Request, user *users.User, amr []string, acr string) (s *Session, browser string, err error) {
+func (h *Handler) SignIn(w http.ResponseWriter, r *http.Request, user *users.User, by Authentication) (s *Session, browser string, err error) {
 	handle := record.NewHandle()
 	key, _ := record.HandleKey(h.config.URL, handle)
 	s = &Session{
-		Subject: user.ID, AuthTime: time.Now().UTC(), AMR: amr, ACR: acr,
+		Subject: user.ID, AuthTime: by.Time, AMR: by.AMR, ACR: by.ACR, Started: time.Now().UTC(),
 		Browser: audit.Loggable(r.UserAgent()), Address: h.config.ClientIP(r),
 		Expiry: record.Now().Add(h.config.SessionLifetime), Key: key, User: user,
 	}

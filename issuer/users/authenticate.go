@@ -15,7 +15,7 @@ var ErrWrongPassword = errors.New("users: wrong username or password")
 
 // Authenticate returns the local user who has that name and that password. The
 // address is where the attempt comes from: an IP address, with or without a port;
-// IPv6 addresses count by their /64. The caller takes it from where it cannot be
+// IPv6 addresses count by their /64, and by their /48. The caller takes it from where it cannot be
 // made up.
 //
 // The error is ErrWrongPassword, a *ThrottledError (the attempt was not looked

@@ -2,6 +2,7 @@ package users
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -9,7 +10,7 @@ import (
 	"github.com/caddy-oauth-gate/caddy-oauth-gate/issuer/limit"
 )
 
-// How often a password may be tried. Three counts stand side by side; an attempt
+// How often a password may be tried. Four counts stand side by side; an attempt
 // has to pass each of them.
 //
 // An account from an address: five failures are free, then each makes the next
@@ -17,7 +18,9 @@ import (
 //
 // An address, over all accounts: a budget, against trying one password on many
 // accounts. Signing in does not refill it, or someone with an account of their
-// own could.
+// own could. All addresses of one IPv6 /48 together have a larger one: that much
+// one customer may have, and it is 65,536 addresses. It refills faster than one
+// address can spend, since others are the neighbours of strangers.
 //
 // An account, over all addresses: a budget, against many addresses that try one
 // account. When it is spent, each address waits for itself: the first attempt
@@ -49,6 +52,7 @@ const (
 
 var (
 	addressAllowance = allowance{size: 50, interval: 20 * time.Second}
+	siteAllowance    = allowance{size: 200, interval: 5 * time.Second}
 	accountAllowance = allowance{size: 50, interval: time.Minute}
 )
 
@@ -72,6 +76,7 @@ type throttle struct {
 	pairs     table[pair, *streak]
 	accounts  table[string, *accountBudget]
 	addresses table[string, *addressBudget]
+	sites     table[string, *siteBudget]
 	turns     table[pair, turn]
 
 	// known grows by signing in only, so it is bounded by the accounts there are.
@@ -118,6 +123,13 @@ func (b *addressBudget) weight(now time.Time) int {
 	return b.spent
 }
 
+type siteBudget struct{ budget }
+
+func (b *siteBudget) weight(now time.Time) int {
+	b.refill(now, siteAllowance)
+	return b.spent
+}
+
 // turn is one attempt that an address waits for.
 type turn struct{ opens time.Time }
 
@@ -138,7 +150,7 @@ type knownAddress struct {
 func newThrottle() *throttle {
 	return &throttle{
 		pairs: newTable[pair, *streak](), accounts: newTable[string, *accountBudget](),
-		addresses: newTable[string, *addressBudget](), turns: newTable[pair, turn](),
+		addresses: newTable[string, *addressBudget](), sites: newTable[string, *siteBudget](), turns: newTable[pair, turn](),
 		known: make(map[string][]knownAddress),
 	}
 }
@@ -151,9 +163,9 @@ type attempt struct {
 	at       time.Time
 	before   streak
 
-	// What was taken from the budgets of account and address; not always
+	// What was taken from the budgets of account, address and site; not always
 	// anything (see turn, and known addresses).
-	account, address bool
+	account, address, site bool
 }
 
 // begin counts an attempt, or returns how long to wait and counts nothing.
@@ -178,11 +190,14 @@ func (t *throttle) begin(account, address string) (*attempt, time.Duration) {
 	return t.count(p, now), 0
 }
 
-func (t *throttle) addressWait(address string, now time.Time) time.Duration {
+func (t *throttle) addressWait(address string, now time.Time) (wait time.Duration) {
 	if b, ok := t.addresses.get(address); ok {
-		return b.wait(now, addressAllowance)
+		wait = b.wait(now, addressAllowance)
 	}
-	return 0
+	if b, ok := t.sites.get(siteOf(address)); ok {
+		wait = max(wait, b.wait(now, siteAllowance))
+	}
+	return wait
 }
 
 // turnWait is how long an address has to wait at an account whose budget is
@@ -224,6 +239,15 @@ func (t *throttle) count(p pair, now time.Time) *attempt {
 		t.addresses.put(p.address, address, now)
 	}
 	a.address = address.spend(now, addressAllowance)
+
+	if by := siteOf(p.address); by != p.address {
+		site, ok := t.sites.get(by)
+		if !ok {
+			site = new(siteBudget)
+			t.sites.put(by, site, now)
+		}
+		a.site = site.spend(now, siteAllowance)
+	}
 	return a
 }
 
@@ -268,6 +292,11 @@ func (a *attempt) giveBack() {
 			t.addresses.delete(p.address)
 		}
 	}
+	if b, ok := t.sites.get(siteOf(p.address)); ok && a.site {
+		if b.giveBack(); b.spent == 0 {
+			t.sites.delete(siteOf(p.address))
+		}
+	}
 }
 
 func (t *throttle) isKnown(p pair, now time.Time) bool {
@@ -303,4 +332,13 @@ func (t *throttle) forgetAccount(account string) {
 	}
 	t.accounts.delete(account)
 	delete(t.known, account)
+}
+
+// siteOf returns the /48 of a /64, which is the most that one customer has; of an IPv4
+// address itself.
+func siteOf(network string) string {
+	if prefix, err := netip.ParsePrefix(network); err == nil {
+		return limit.Site(prefix.Addr().String())
+	}
+	return network
 }

@@ -179,3 +179,47 @@ func TestFloodDoesNotFlushTheThrottle(t *testing.T) {
 		}
 	})
 }
+
+// Whoever has a /48 has 65,536 networks, and tries with all of them no more passwords
+// than a few neighbours would: neither on one account nor on many.
+func TestOneCustomersNetworks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := newThrottle()
+		try := func(account string, from int) int {
+			if fail(th, account, fmt.Sprintf("2001:db8:1:%x::1", from)) == 0 {
+				return 1
+			}
+			return 0
+		}
+		n := 0
+		for i := range 1000 {
+			n += try(fmt.Sprint("user", i), i)
+		}
+		if n != siteAllowance.size {
+			t.Errorf("%d accounts were tried, want %d", n, siteAllowance.size)
+		}
+		wantWait(t, fail(th, "user", "2001:db8:2::1"), 0)
+
+		time.Sleep(time.Hour)
+		n = 0
+		for i := range 1000 {
+			n += try("alice", i)
+		}
+		if n != accountAllowance.size {
+			t.Errorf("%d passwords were tried, want %d", n, accountAllowance.size)
+		}
+		n = 0
+		for range 10 {
+			time.Sleep(accountWait)
+			for i := range 1000 {
+				n += try("alice", i)
+			}
+		}
+		if most := siteAllowance.size + int(10*accountWait/siteAllowance.interval); n > most {
+			t.Errorf("%d passwords in %s of waiting, want %d at most", n, 10*accountWait, most)
+		}
+		if siteAllowance.interval >= addressAllowance.interval {
+			t.Error("one address holds up all others of its /48")
+		}
+	})
+}
