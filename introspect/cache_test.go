@@ -40,7 +40,7 @@ func readPayload(t testing.TB) func(string) (*Token, error) {
 }
 
 // unsigned makes a token of 500 bytes as this project's issuer does, signature
-// aside.
+// aside. It is issued now: made again a second later, it is another token.
 func unsigned(n int) string {
 	payload := claims(map[string]any{
 		"sub": fmt.Sprintf("%036d", n), "jti": fmt.Sprintf("%022d", n), "authorization_id": fmt.Sprintf("%022d", n),
@@ -142,19 +142,21 @@ func TestCacheKeyIsTheWholeToken(t *testing.T) {
 func TestCacheForget(t *testing.T) {
 	next := &countingIntrospector{answer: readPayload(t)}
 	cache := NewCache(next, 1000)
-	for i := range 100 {
-		_ = must(cache.Introspect(t.Context(), unsigned(i)))
+	tokens := make([]string, 100)
+	for i := range tokens {
+		tokens[i] = unsigned(i)
+		_ = must(cache.Introspect(t.Context(), tokens[i]))
 	}
 	cache.Forget(func(token *Token) bool { return token.ClientID == "client-7" })
 	if got := cache.Len(); got != 97 {
 		t.Errorf("Len = %d, want 97", got)
 	}
 	next.asked = 0
-	_ = must(cache.Introspect(t.Context(), unsigned(8)))
+	_ = must(cache.Introspect(t.Context(), tokens[8]))
 	if next.asked != 0 {
 		t.Error("a token that was not revoked is forgotten")
 	}
-	_ = must(cache.Introspect(t.Context(), unsigned(47)))
+	_ = must(cache.Introspect(t.Context(), tokens[47]))
 	if next.asked != 1 {
 		t.Error("a revoked token is remembered")
 	}
@@ -188,8 +190,9 @@ func TestCacheBound(t *testing.T) {
 	}
 	used := unsigned(0)
 	for i := range 20_000 {
-		_ = must(cache.Introspect(t.Context(), unsigned(i)))
-		_ = must(cache.Introspect(t.Context(), unsigned(i)))
+		token := unsigned(i)
+		_ = must(cache.Introspect(t.Context(), token))
+		_ = must(cache.Introspect(t.Context(), token))
 		if i%5 == 0 {
 			_ = must(cache.Introspect(t.Context(), used))
 		}
