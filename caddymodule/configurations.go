@@ -20,20 +20,26 @@ type configurations struct {
 }
 
 // begin adds a configuration. The keys in the storage are encrypted as it says if it
-// is the only one; if not, once it is. It is refused if that cannot be done.
+// is the only one; if not, once it is. It is refused if that cannot be done. Nobody
+// waits for the storage meanwhile who only asks which is the latest.
 func (c *configurations) begin(ctx context.Context, a *App, state *issuer.State) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if slices.Contains(c.all, a) { // its issuers could not be made the last time
+	begun, alone := slices.Contains(c.all, a), len(c.all) == 0
+	c.mu.Unlock()
+	if begun { // its issuers could not be made the last time
 		return nil
 	}
-	encrypt := a.encryptStored
-	if len(c.all) > 0 {
-		encrypt = func(ctx context.Context, state *issuer.State) error { return state.CheckEncryption(ctx, a.encryption) }
+	var err error
+	if alone {
+		err = a.encryptStored(ctx, state)
+	} else {
+		err = state.CheckEncryption(ctx, a.encryption)
 	}
-	if err := encrypt(ctx, state); err != nil {
+	if err != nil {
 		return fmt.Errorf("oauth: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.all = append(c.all, a)
 	return nil
 }
@@ -41,15 +47,23 @@ func (c *configurations) begin(ctx context.Context, a *App, state *issuer.State)
 // end takes a configuration away, which may never have begun. The one that is left,
 // if it is the later one, is in force now.
 func (c *configurations) end(a *App) {
+	if left := c.remove(a); left != nil {
+		left.comeIntoForce()
+	}
+}
+
+// remove returns the configuration that comes into force, if one does.
+func (c *configurations) remove(a *App) (left *App) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at := slices.Index(c.all, a)
 	if at < 0 {
-		return
+		return nil
 	}
 	if c.all = slices.Delete(c.all, at, at+1); at == 0 && len(c.all) > 0 {
-		c.all[0].comeIntoForce()
+		left = c.all[0]
 	}
+	return left
 }
 
 // latest is the configuration that came last, or nil.
